@@ -1,0 +1,1 @@
+"""The only wing of the coordinator that knows Flower and gRPC."""

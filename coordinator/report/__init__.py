@@ -1,0 +1,1 @@
+"""The study report: the model first, rendering apart."""

@@ -1,0 +1,51 @@
+"""The table that an analysis works on: one row a lot, from verified reports or from plain tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LotQualityTable:
+    """Medians over each lot's cells after QC; NaN where not reported. All ``(n_lots,)``."""
+
+    median_counts: FloatArray
+    median_genes: FloatArray
+    median_mitochondrial_share: FloatArray
+    gene_coverage: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PotencyReplicates:
+    """The raw values behind one endpoint: one tuple a lot, each of (run, replicates, reference replicates)."""
+
+    runs: tuple[tuple[tuple[str, tuple[float, ...], tuple[float, ...]], ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyData:
+    """Lots by clusters, with potency. Lots are sorted by (site, lot): no order of arrival shows.
+
+    ``unassigned`` is not a column of the counts; it is a part of its own in the total. Suppressed counts are
+    intervals: ``counts_low`` <= true count <= ``counts_high`` (equal where exact).
+    """
+
+    lots: tuple[str, ...]
+    sites: tuple[str, ...]
+    donors: tuple[str, ...]
+    tissues: tuple[str, ...]
+    cohorts: tuple[str, ...]
+    clusters: tuple[str, ...]
+    counts_low: IntArray  # (n_lots, n_clusters)
+    counts_high: IntArray  # (n_lots, n_clusters)
+    unassigned_low: IntArray  # (n_lots,)
+    unassigned_high: IntArray  # (n_lots,)
+    totals_low: IntArray  # (n_lots,) all cells after QC, unassigned included
+    totals_high: IntArray  # (n_lots,)
+    potency: Mapping[str, PotencyReplicates]  # by endpoint
+    quality: LotQualityTable | None = None

@@ -1,0 +1,1 @@
+"""What crosses between parties, and its rules. The only floor that imports cryptography."""

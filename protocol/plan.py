@@ -1,0 +1,144 @@
+"""The study plan: a signed document, no code. It fixes the question before the first report is read."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from protocol.identifiers import Digest, EndpointSlug, Label, Period, SiteSlug, Slug, StudySlug
+from protocol.message import Message
+
+
+class Alternative(StrEnum):
+    """The direction of a test; the same words as scipy."""
+
+    TWO_SIDED = "two-sided"
+    GREATER = "greater"
+    LESS = "less"
+
+
+class Strata(StrEnum):
+    """What a permutation may not cross."""
+
+    SITE_AND_TISSUE = "site-and-tissue"
+    SITE = "site"
+    TISSUE = "tissue"
+    NONE = "none"
+
+
+class CohortRole(StrEnum):
+    """What a cohort is for. Validation tests only what discovery named."""
+
+    DISCOVERY = "discovery"
+    VALIDATION = "validation"
+
+
+class Normalisation(StrEnum):
+    """How replicates become one potency: relative to the run's reference standard, or as they are."""
+
+    RUN_REFERENCE = "run-reference"
+    NONE = "none"
+
+
+class Profile(StrEnum):
+    """A named set of disclosure thresholds (DISCLOSURE: what each buys)."""
+
+    OPEN = "open"
+    STANDARD = "standard"
+    STRICT = "strict"
+
+
+class AtlasReference(Message):
+    """The atlas a study maps onto: its exact bytes by hash, its clusters in their order."""
+
+    name: Label
+    sha256: Digest
+    clusters: Annotated[tuple[Label, ...], Field(min_length=2, max_length=256)]
+
+
+class Endpoint(Message):
+    """A potency endpoint: one assay, one unit, one family of tests.
+
+    ``decimals`` is the assay's declared precision: potency leaves a site rounded to it.
+    """
+
+    endpoint: EndpointSlug
+    assay: Label
+    unit: Label
+    normalisation: Normalisation = Normalisation.NONE
+    decimals: Annotated[int, Field(ge=0, le=9)] = 4
+
+
+class Cohort(Message):
+    """A cohort, fixed before potency is read. ``tissues`` empty means any tissue."""
+
+    cohort: Slug
+    role: CohortRole
+    tissues: tuple[Label, ...] = ()
+
+
+class AnalysisPlan(Message):
+    """How the question is put: the family, the direction, the strata, the error rates, the seed."""
+
+    clusters: tuple[Label, ...] = ()  # empty: all clusters of the atlas
+    alternative: Alternative = Alternative.TWO_SIDED
+    strata: Strata = Strata.SITE_AND_TISSUE
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    multiplicity: Literal["max-t"] = "max-t"
+    draws: Annotated[int, Field(ge=99, le=1_000_000)] = 9_999
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class QualityLimits(Message):
+    """Which cells count, and when a lot is not reported at all."""
+
+    minimum_cells_per_lot: Annotated[int, Field(ge=1)] = 500
+    minimum_counts_per_cell: Annotated[int, Field(ge=0)] = 0
+    minimum_genes_per_cell: Annotated[int, Field(ge=0)] = 0
+    maximum_mitochondrial_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    minimum_gene_coverage: Annotated[float, Field(ge=0, le=1)] = 0.7
+
+
+class DisclosureRequest(Message):
+    """What the study asks of its sites: only ever stricter than the profile's defaults."""
+
+    profile: Profile = Profile.STANDARD
+    minimum_lots_per_site: Annotated[int, Field(ge=1)] = 2
+    small_count_threshold: Annotated[int, Field(ge=0)] = 5
+
+
+class StudyPlan(Message):
+    """What is asked of whom, with what, and how the answer will be computed (SPEC 3)."""
+
+    schema_id: Literal["crosslot.study-plan/1"] = Field(default="crosslot.study-plan/1", alias="schema")
+    study: StudySlug
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    question: Annotated[str, Field(min_length=1, max_length=1_000)]
+    supersedes: Digest | None = None  # the plan that this one replaces, by the hash of its payload
+    opens: Period
+    atlas: AtlasReference
+    sites: Annotated[tuple[SiteSlug, ...], Field(min_length=1, max_length=1_000)]
+    endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=16)]
+    cohorts: Annotated[tuple[Cohort, ...], Field(min_length=1, max_length=16)]
+    analysis: AnalysisPlan
+    quality: QualityLimits = QualityLimits()
+    disclosure: DisclosureRequest = DisclosureRequest()
+    terms_sha256: Digest | None = None
+
+    @model_validator(mode="after")
+    def _names_are_unique_and_known(self) -> Self:
+        for what, names in (
+            ("sites", self.sites),
+            ("atlas.clusters", self.atlas.clusters),
+            ("endpoints", tuple(endpoint.endpoint for endpoint in self.endpoints)),
+            ("cohorts", tuple(cohort.cohort for cohort in self.cohorts)),
+        ):
+            if len(set(names)) != len(names):
+                raise ValueError(f"{what}: expected distinct names, found one twice")
+        unknown = [name for name in self.analysis.clusters if name not in self.atlas.clusters]
+        if unknown:
+            raise ValueError(f"analysis.clusters: not in the atlas: {', '.join(unknown)}")
+        if not any(cohort.role is CohortRole.DISCOVERY for cohort in self.cohorts):
+            raise ValueError("cohorts: expected at least one with role discovery")
+        return self

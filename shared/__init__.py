@@ -1,0 +1,1 @@
+"""What every party uses: pure statistics, the atlas, and the runtime. Imports nothing above."""

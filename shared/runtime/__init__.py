@@ -1,0 +1,1 @@
+"""What a process needs: settings, the process tree, the console."""

@@ -1,0 +1,1 @@
+"""Lots with known truth and real agents in one process."""

@@ -1,0 +1,1 @@
+"""The only wing that sees cells: reading, quality, mapping, building an atlas."""

@@ -1,0 +1,1 @@
+"""The only wing of the site that knows Flower and gRPC."""
