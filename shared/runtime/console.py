@@ -1,0 +1,163 @@
+"""The terminal: data to stdout, progress to stderr, one way to fail.
+
+Rules
+-----
+1. What a command was asked for goes to stdout; everything else (progress, remarks, errors) goes to stderr.
+2. With ``--json`` stdout holds one JSON document, on success and on failure alike.
+3. An expected failure (:class:`shared.errors.CrosslotError`) prints ``error:`` and ``hint:`` and exits with 1; wrong
+   arguments and faults of crosslot itself exit with 2.
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from shared.errors import CrosslotError, InternalError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_JSON_KEY = "crosslot.json"
+_PLAIN_INTERVAL_SECONDS = 2.0
+_NARROWEST_COLUMNS = 100
+
+
+class Advance(Protocol):
+    """Called as work gets done."""
+
+    def __call__(self, steps: int = 1, /) -> None:
+        """Say that ``steps`` more are done."""
+
+
+@contextmanager
+def progress(description: str, total: int | None = None, *, unit: str = "") -> Iterator[Advance]:
+    """Show the progress of a long operation on stderr: a bar on a terminal, a line now and then elsewhere.
+
+    Parameters
+    ----------
+    description : str
+        What is being done, for a person.
+    total : int, optional
+        How many steps; unknown where None.
+    unit : str
+        What one step is, such as ``lots``.
+    """
+    if sys.stderr.isatty():
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(description, total=total)
+
+            def advance(steps: int = 1, /) -> None:
+                bar.advance(task, steps)
+
+            yield advance
+        return
+    started = last = time.monotonic()
+    done = 0
+    of_total = f" of {total}" if total is not None else ""
+
+    def advance_plainly(steps: int = 1, /) -> None:
+        nonlocal done, last
+        done += steps
+        now = time.monotonic()
+        if now - last >= _PLAIN_INTERVAL_SECONDS:
+            last = now
+            remark(f"{description}: {done}{of_total} {unit}".rstrip())
+
+    yield advance_plainly
+    remark(f"{description}: {done}{of_total} {unit}".rstrip() + f", {time.monotonic() - started:.1f} s")
+
+
+def remark(text: str) -> None:
+    """Write a line for a person to stderr."""
+    click.echo(text, err=True)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to stdout; cells after the first column stand right-aligned."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(file=sys.stdout, highlight=False, markup=False)
+    if not console.is_terminal:  # a file or a pipe has no width: never fold what a script may read
+        console = Console(file=sys.stdout, highlight=False, markup=False, width=_NARROWEST_COLUMNS)
+    console.print(table)
+
+
+def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Print one JSON document to stdout."""
+    click.echo(json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False))
+
+
+def _remember_json(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:  # noqa: FBT001 - click's signature
+    context.find_root().meta[_JSON_KEY] = value
+    return value
+
+
+def json_option(command: _Command) -> _Command:
+    """Give a command ``--json``; it receives ``as_json``, and failures come as JSON too."""
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        callback=_remember_json,
+        is_eager=True,
+        help="Print one JSON document to stdout, on failure too.",
+    )(command)
+
+
+def _print_failure(error: CrosslotError, kind: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"success": False, "error": {"kind": kind, "message": str(error), "hint": error.hint}})
+    chain: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause)
+        if text and text not in chain:
+            chain.append(text)
+        cause = cause.__cause__
+    remark("error: " + "\n  because: ".join(chain))
+    if error.hint:
+        remark(f"hint: {error.hint}")
+
+
+class CommandGroup(click.Group):
+    """The root group of a console script: turns errors into messages and exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        """Run the command; expected failures exit with 1, internal ones with 2."""
+        try:
+            return super().invoke(ctx)
+        except InternalError as error:
+            _print_failure(error, "internal", as_json=bool(ctx.meta.get(_JSON_KEY)))
+            ctx.exit(2)
+        except CrosslotError as error:
+            _print_failure(error, type(error).__name__, as_json=bool(ctx.meta.get(_JSON_KEY)))
+            ctx.exit(1)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
+            raise
+        except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback unless asked for
+            if os.environ.get("CROSSLOT_DEBUG"):
+                traceback.print_exc()
+            fault = InternalError(
+                f"{type(error).__name__}: {error}",
+                hint="this is a fault of crosslot; run again with CROSSLOT_DEBUG=1 and report what it prints",
+            )
+            _print_failure(fault, "internal", as_json=bool(ctx.meta.get(_JSON_KEY)))
+            ctx.exit(2)
