@@ -1,0 +1,61 @@
+"""Writing a site's folder: the lots, the potency, the policy and the cells, as a real site would lay them out."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from shared.runtime.files import write_atomically
+
+
+@dataclass(frozen=True, kw_only=True)
+class LotRow:
+    """One row of ``lots.csv``; ``file`` is relative to the site's folder."""
+
+    lot: str
+    donor: str
+    file: str
+    tissue: str
+    product: str
+    passage: str
+    condition: str
+    cohort: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PotencyRow:
+    """One row of ``potency.csv``: one replicate. A reference row has an empty ``lot``."""
+
+    lot: str
+    endpoint: str
+    assay: str
+    value: str
+    unit: str
+    run: str
+    is_reference: str
+
+
+def _csv(kind: type[LotRow | PotencyRow], rows: Sequence[LotRow | PotencyRow]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([field.name for field in fields(kind)])
+    writer.writerows(astuple(row) for row in rows)
+    return text.getvalue().encode()
+
+
+def write_site_tables(folder: Path, *, lots: Sequence[LotRow], potency: Sequence[PotencyRow], policy: bytes) -> None:
+    """Write ``lots.csv``, ``potency.csv`` and ``policy.toml`` of one site.
+
+    Parameters
+    ----------
+    folder : Path
+        The site's folder; made where it is absent.
+    lots, potency : sequences of rows
+        Written in the order given.
+    policy : bytes
+        The site's policy, as TOML.
+    """
+    write_atomically(folder / "lots.csv", _csv(LotRow, lots))
+    write_atomically(folder / "potency.csv", _csv(PotencyRow, potency))
+    write_atomically(folder / "policy.toml", policy)
