@@ -1,0 +1,118 @@
+"""The coordinator as a Flower ServerApp: rounds addressed to named nodes, opaque bytes in and out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.serverapp import Grid, ServerApp
+
+from coordinator.collection import (
+    CollectionEvent,
+    OutgoingQuery,
+    compose_query,
+    no_answer,
+    receive,
+    sites_to_ask,
+)
+from coordinator.store import Store
+from protocol.errors import ErrorCode
+from protocol.exchange import ANSWER, CODE, MESSAGE_TYPE, PLAN, QUERY, RECORD, REPORTS
+from protocol.identifiers import SiteId
+from protocol.plan import StudyPlan
+from protocol.roster import Believed, Roster
+from protocol.signing import SigningKey
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionRun:
+    """All that a collection needs, given from outside: keys, the store, the clock, the source of nonces."""
+
+    study: Believed[StudyPlan]
+    roster: Roster
+    key: SigningKey
+    store: Store
+    nodes: Mapping[SiteId, int]
+    clock: Callable[[], datetime]
+    nonce: Callable[[], str]
+    log: Callable[[str], None]
+    rounds: int = 1
+    reply_seconds: float = 3_600.0
+
+
+def make_server_app(run: CollectionRun) -> ServerApp:
+    """Return the ServerApp that collects a study's reports into the store."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        del context
+        for _ in range(run.rounds):
+            asked = collect_round(run, grid)
+            if not asked:
+                return
+
+    return app
+
+
+def collect_round(run: CollectionRun, grid: Grid) -> tuple[SiteId, ...]:
+    """Ask every site that has not delivered, once; return who was asked."""
+    study = run.study.message.study
+    events = [CollectionEvent.from_line(line) for line in run.store.events(study)]
+    sites = [site for site in sites_to_ask(run.study.message.sites, events) if site in run.nodes]
+    if not sites:
+        return ()
+    number = max((event.round for event in events), default=0) + 1
+    asked = {
+        run.nodes[site]: compose_query(
+            run.study, run.key, site=site, round_number=number, now=run.clock(), nonce=run.nonce
+        )
+        for site in sites
+    }
+    messages = [_message(query, node, run) for node, query in asked.items()]
+    replies = {
+        reply.metadata.src_node_id: reply for reply in grid.send_and_receive(messages, timeout=run.reply_seconds)
+    }
+    for node, query in asked.items():
+        _keep(run, query, replies.get(node))
+    return tuple(sites)
+
+
+def _message(query: OutgoingQuery, node: int, run: CollectionRun) -> Message:
+    record = ConfigRecord({QUERY: query.envelope, PLAN: run.study.envelope})
+    return Message(RecordDict({RECORD: record}), dst_node_id=node, message_type=MESSAGE_TYPE, ttl=run.reply_seconds)
+
+
+def _keep(run: CollectionRun, query: OutgoingQuery, reply: Message | None) -> None:
+    study = run.study.message.study
+    answer, reports, code = _contents(reply)
+    if answer is None:
+        event = no_answer(query, run.clock(), code)
+        run.log(f"{query.query.site}: {code.sentence if code else 'no answer'}")
+    else:
+        received = receive(run.study, run.roster, query, answer=answer, report_envelopes=reports, now=run.clock())
+        # Verified reports are stored at once, before the event that says so: a crash between asks again, in vain.
+        for report in received.reports:
+            run.store.add(study, report)
+        event = received.event
+        run.log(
+            f"{event.site}: {event.state}, {event.lots} lots" + (f" ({received.detail})" if received.detail else "")
+        )
+    run.store.append_event(study, event.to_line())
+
+
+def _contents(reply: Message | None) -> tuple[bytes | None, Sequence[bytes], ErrorCode | None]:
+    """Return answer, reports and code as far as the reply has them in the right types; nothing is trusted."""
+    if reply is None:
+        return None, (), None
+    if reply.has_error():
+        return None, (), ErrorCode.INTERNAL
+    record = reply.content.get(RECORD)
+    fields = record if isinstance(record, ConfigRecord) else ConfigRecord()
+    code, answer, reports = fields.get(CODE), fields.get(ANSWER), fields.get(REPORTS, [])
+    if isinstance(code, str) and code in set(ErrorCode):
+        return None, (), ErrorCode(code)
+    sealed = [report for report in reports if isinstance(report, bytes)] if isinstance(reports, list) else None
+    if not isinstance(answer, bytes) or sealed is None or sealed != reports:
+        return None, (), ErrorCode.INVALID_FIELD
+    return answer, sealed, None

@@ -1,0 +1,42 @@
+"""How an exchange is carried by Flower: the message type, the record and its fields (SPEC 3.8).
+
+Flower carries opaque bytes: a query with the signed plan one way; an answer with its sealed reports the other way. A
+site that cannot believe a query answers with a bare code, since it has nothing to sign an answer to.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.errors import ErrorCode
+
+MESSAGE_TYPE: Final = "query.collect"
+ACTION: Final = "collect"
+RECORD: Final = "crosslot"
+QUERY: Final = "query"
+PLAN: Final = "plan"
+ANSWER: Final = "answer"
+REPORTS: Final = "reports"
+CODE: Final = "code"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What the coordinator sends: two sealed envelopes."""
+
+    query: bytes
+    plan: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a site sends: a sealed answer and the sealed reports that it names."""
+
+    answer: bytes
+    reports: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BareCode:
+    """What a site sends to a query that it does not believe."""
+
+    code: ErrorCode

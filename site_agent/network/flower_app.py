@@ -1,0 +1,42 @@
+"""The site as a Flower ClientApp: opaque bytes to the agent and back; nothing else of the run is looked at.
+
+SPEC 2.6: no text of an exception leaves. Whatever fails is answered with a catalogued code.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from protocol.errors import ErrorCode
+from protocol.exchange import ACTION, ANSWER, CODE, PLAN, QUERY, RECORD, REPORTS, Ask, BareCode
+from site_agent.agent import Agent
+
+
+def make_client_app(agent: Agent, *, clock: Callable[[], datetime], log: Callable[[str], None]) -> ClientApp:
+    """Return the ClientApp through which ``agent`` answers."""
+    app = ClientApp()
+
+    @app.query(ACTION)
+    def collect(message: Message, context: Context) -> Message:
+        del context
+        try:
+            record = _answer(agent, message, clock())
+        except Exception as error:  # noqa: BLE001 - the last line of defence: a code leaves, never the exception
+            log(f"internal fault: {type(error).__name__}: {error}")
+            record = ConfigRecord({CODE: ErrorCode.INTERNAL.value})
+        return Message(RecordDict({RECORD: record}), reply_to=message)
+
+    return app
+
+
+def _answer(agent: Agent, message: Message, now: datetime) -> ConfigRecord:
+    asked = message.content.get(RECORD)
+    query, plan = (asked.get(QUERY), asked.get(PLAN)) if isinstance(asked, ConfigRecord) else (None, None)
+    if not isinstance(query, bytes) or not isinstance(plan, bytes):
+        return ConfigRecord({CODE: ErrorCode.MISSING_FIELD.value})
+    reply = agent.answer(Ask(query=query, plan=plan), now)
+    if isinstance(reply, BareCode):
+        return ConfigRecord({CODE: reply.code.value})
+    return ConfigRecord({ANSWER: reply.answer, REPORTS: list(reply.reports)})
