@@ -1,6 +1,7 @@
 """Identifiers that cross between parties: validated once, distinct types afterwards."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, NewType
 
 from pydantic import AfterValidator, StringConstraints
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, StringConstraints
 _SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _SHA256 = r"^[0-9a-f]{64}$"
 _PSEUDONYM = r"^[0-9a-f]{16}$"
+_INSTANT_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _LABEL = re.compile(r"^[^\x00-\x1f\x7f]{1,64}$")
 
 
@@ -15,6 +17,34 @@ def _checked_label(value: str) -> str:
     if not _LABEL.fullmatch(value) or value != value.strip():
         raise ValueError("expected 1 to 64 printable characters without leading or trailing space")
     return value
+
+
+def _checked_instant(value: str) -> str:
+    try:
+        parsed = datetime.strptime(value, _INSTANT_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError("expected a UTC time to the second, such as 2026-03-01T12:00:00Z") from None
+    if instant(parsed) != value:
+        raise ValueError("expected four digits for the year and two for each other part")
+    return value
+
+
+def instant(time: datetime) -> "Instant":
+    """Return ``time`` as UTC text to the second, such as ``2026-03-01T12:00:00Z``; fractions are cut.
+
+    Raises
+    ------
+    ValueError
+        If ``time`` has no time zone.
+    """
+    if time.tzinfo is None:
+        raise ValueError("expected a time with its zone")
+    return time.astimezone(UTC).strftime(_INSTANT_FORMAT)
+
+
+def time_of(value: "Instant") -> datetime:
+    """Return the time that an instant's text names, in UTC."""
+    return datetime.strptime(value, _INSTANT_FORMAT).replace(tzinfo=UTC)
 
 
 StudyId = NewType("StudyId", str)
@@ -40,3 +70,12 @@ Label = Annotated[str, AfterValidator(_checked_label)]
 
 Period = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-Q[1-4]$")]
 """A quarter, such as ``2026-Q3``: the finest date that leaves a site."""
+
+Instant = Annotated[str, AfterValidator(_checked_instant)]
+"""A UTC time to the second, such as ``2026-03-01T12:00:00Z``; it sorts as text."""
+
+Nonce = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""128 random bits in hexadecimal."""
+
+PublicKeyHex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""The 32 public bytes of an Ed25519 key, in hexadecimal."""

@@ -1,7 +1,10 @@
 """The study plan: a signed document, no code. It fixes the question before the first report is read."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -46,6 +49,28 @@ class Profile(StrEnum):
     OPEN = "open"
     STANDARD = "standard"
     STRICT = "strict"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """What a profile sets unless the site or the study says otherwise.
+
+    A count of 1 to ``small_count_threshold - 1`` is hidden; 0 hides nothing.
+    """
+
+    minimum_cells_per_lot: int
+    small_count_threshold: int
+    minimum_lots_per_site: int
+
+
+PROFILE_THRESHOLDS: Final[Mapping[Profile, Thresholds]] = MappingProxyType(
+    {
+        Profile.OPEN: Thresholds(minimum_cells_per_lot=50, small_count_threshold=0, minimum_lots_per_site=1),
+        Profile.STANDARD: Thresholds(minimum_cells_per_lot=500, small_count_threshold=5, minimum_lots_per_site=2),
+        Profile.STRICT: Thresholds(minimum_cells_per_lot=500, small_count_threshold=10, minimum_lots_per_site=2),
+    }
+)
+"""The thresholds of each profile (SPEC 5.1)."""
 
 
 class AtlasReference(Message):
@@ -101,11 +126,23 @@ class QualityLimits(Message):
 
 
 class DisclosureRequest(Message):
-    """What the study asks of its sites: only ever stricter than the profile's defaults."""
+    """What the study asks of its sites; a threshold that is not given is the profile's."""
 
     profile: Profile = Profile.STANDARD
     minimum_lots_per_site: Annotated[int, Field(ge=1)] = 2
     small_count_threshold: Annotated[int, Field(ge=0)] = 5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _thresholds_follow_the_profile(cls, value: Any) -> Any:  # noqa: ANN401 - a validator sees whatever came
+        if not isinstance(value, dict) or value.get("profile") not in set(Profile):
+            return value
+        thresholds = PROFILE_THRESHOLDS[Profile(value["profile"])]
+        return {
+            "minimum_lots_per_site": thresholds.minimum_lots_per_site,
+            "small_count_threshold": thresholds.small_count_threshold,
+            **value,
+        }
 
 
 class StudyPlan(Message):
