@@ -44,13 +44,15 @@ class Tissue:
     """What a source tissue changes.
 
     ``level`` is added to the log potency; ``activity`` multiplies the driver's slope; ``driver_log_ratio`` is added to
-    the log of the drivers' base shares before they are closed to 1.
+    the log of the drivers' base shares before they are closed to 1; ``marker_log_ratio`` shifts the expression of the
+    driver's marker in every cell of the tissue (cells only; counts do not show it).
     """
 
     name: str
     level: float = 0.0
     activity: float = 1.0
     driver_log_ratio: float = 0.0
+    marker_log_ratio: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ class Driver:
 
 BONE_MARROW = Tissue(name="BM")
 ADIPOSE = Tissue(name="AD", level=-0.3, activity=0.8)
-UMBILICAL_CORD = Tissue(name="UC", level=-1.2, activity=0.0)
+UMBILICAL_CORD = Tissue(name="UC", level=-1.2, activity=0.0, marker_log_ratio=-4.0)
 
 
 @dataclass(frozen=True, kw_only=True)
