@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from protocol.identifiers import EndpointId, Pseudonym, Sha256, SiteId, StudyId
 from protocol.message import Message
-from protocol.plan import AnalysisPlan, AtlasReference, Cohort, CohortRole, Endpoint, StudyPlan
+from protocol.plan import AnalysisPlan, AtlasReference, Cohort, CohortRole, Endpoint, Profile, StudyPlan
 from protocol.policy import SitePolicy
 from protocol.queries import Query
-from protocol.report import Count, Disclosure, LotQuality, LotReport, PotencySeries, Profile, Software
+from protocol.report import Count, Disclosure, LotQuality, LotReport, PotencySeries, Software
 from protocol.signing import SigningKey
 
 # RFC 8032, section 7.1: the secret keys of TEST 1, TEST 2 and TEST 3.
@@ -38,13 +39,13 @@ def stranger_key() -> SigningKey:
 @pytest.fixture(scope="session")
 def plan() -> StudyPlan:
     return StudyPlan(
-        study="vegf-2026",
+        study=StudyId("vegf-2026"),
         title="VEGF of bone-marrow MSC",
         question="Which cluster's share follows VEGF under ischaemia?",
         opens="2026-Q3",
-        atlas=AtlasReference(name="bm-msc", sha256="a" * 64, clusters=("c0", "c1", "c2", "c3", "c4")),
-        sites=("kyoto", "leiden"),
-        endpoints=(Endpoint(endpoint="vegf", assay="ELISA", unit="pg/mL", decimals=1),),
+        atlas=AtlasReference(name="bm-msc", sha256=Sha256("a" * 64), clusters=("c0", "c1", "c2", "c3", "c4")),
+        sites=(SiteId("kyoto"), SiteId("leiden")),
+        endpoints=(Endpoint(endpoint=EndpointId("vegf"), assay="ELISA", unit="pg/mL", decimals=1),),
         cohorts=(Cohort(cohort="main", role=CohortRole.DISCOVERY, tissues=("bone marrow",)),),
         analysis=AnalysisPlan(seed=11),
     )
@@ -54,8 +55,8 @@ def plan() -> StudyPlan:
 def policy(coordinator_key: SigningKey) -> SitePolicy:
     return SitePolicy(
         version=3,
-        site="kyoto",
-        allowed_studies=("vegf-2026",),
+        site=SiteId("kyoto"),
+        allowed_studies=(StudyId("vegf-2026"),),
         allowed_coordinators=(coordinator_key.fingerprint,),
     )
 
@@ -63,10 +64,10 @@ def policy(coordinator_key: SigningKey) -> SitePolicy:
 @pytest.fixture(scope="session")
 def query() -> Query:
     return Query(
-        study="vegf-2026",
-        plan_sha256="b" * 64,
-        atlas_sha256="a" * 64,
-        site="kyoto",
+        study=StudyId("vegf-2026"),
+        plan_sha256=Sha256("b" * 64),
+        atlas_sha256=Sha256("a" * 64),
+        site=SiteId("kyoto"),
         round=1,
         nonce="0123456789abcdef" * 2,
         issued="2026-11-20T08:00:00Z",
@@ -77,12 +78,12 @@ def query() -> Query:
 @pytest.fixture(scope="session")
 def report(policy: SitePolicy) -> LotReport:
     return LotReport(
-        study="vegf-2026",
-        plan_sha256="b" * 64,
-        atlas_sha256="a" * 64,
-        site="kyoto",
-        lot="0123456789abcdef",
-        donor="fedcba9876543210",
+        study=StudyId("vegf-2026"),
+        plan_sha256=Sha256("b" * 64),
+        atlas_sha256=Sha256("a" * 64),
+        site=SiteId("kyoto"),
+        lot=Pseudonym("0123456789abcdef"),
+        donor=Pseudonym("fedcba9876543210"),
         cohort="main",
         tissue="bone marrow",
         product="MSC",
@@ -103,7 +104,7 @@ def report(policy: SitePolicy) -> LotReport:
         ),
         potency=(
             PotencySeries(
-                endpoint="vegf",
+                endpoint=EndpointId("vegf"),
                 assay="ELISA",
                 unit="pg/mL",
                 run="0011223344556677",
