@@ -1,0 +1,108 @@
+"""The data of a study from its verified reports.
+
+Of a lot reported again the highest version counts. What does not belong to the plan is refused here, all of it at
+once: values of another atlas, unit or assay cannot be ranked together.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from coordinator.study_data import LotQualityTable, PotencyReplicates, StudyData
+from protocol.plan import StudyPlan
+from protocol.report import LotReport
+from shared.errors import InputError, ProblemsError
+
+
+def study_data_from_reports(plan: StudyPlan, reports: Sequence[LotReport]) -> StudyData:
+    """Return the data of a study from its verified reports; of a lot reported again, the highest version.
+
+    Raises
+    ------
+    ProblemsError
+        If reports do not belong to the plan: another study or atlas, a number of clusters, a unit or an assay that
+        the plan does not declare, or two different reports of one lot under one version.
+    """
+    latest: dict[tuple[str, str], LotReport] = {}
+    problems: list[InputError] = []
+    for report in sorted(reports, key=lambda report: (report.site, report.lot, report.version)):
+        problems.extend(_misfits(plan, report))
+        known = latest.get((report.site, report.lot))
+        if known is not None and known.version == report.version and known != report:
+            problems.append(
+                InputError(
+                    f"lot {report.lot} of {report.site}: expected one report of version {report.version}, found two",
+                    hint="the site reports a change as a new version",
+                )
+            )
+        latest[report.site, report.lot] = report
+    if problems:
+        raise ProblemsError(f"reports of study {plan.study}", problems)
+    return _tabulated(plan, [latest[key] for key in sorted(latest)])
+
+
+def _misfits(plan: StudyPlan, report: LotReport) -> list[InputError]:
+    """Return all that does not belong to the plan in one report."""
+    where = f"lot {report.lot} of {report.site}"
+    endpoints = {endpoint.endpoint: endpoint for endpoint in plan.endpoints}
+    problems = []
+    if report.study != plan.study:
+        problems.append(InputError(f"{where}: expected study {plan.study}, found {report.study}"))
+    if report.atlas_sha256 != plan.atlas.sha256:
+        problems.append(InputError(f"{where}: expected atlas {plan.atlas.sha256}, found {report.atlas_sha256}"))
+    if len(report.counts) != len(plan.atlas.clusters):
+        problems.append(InputError(f"{where}: expected {len(plan.atlas.clusters)} counts, found {len(report.counts)}"))
+    for series in report.potency:
+        endpoint = endpoints.get(series.endpoint)
+        if endpoint is None:
+            problems.append(InputError(f"{where}: expected an endpoint of the plan, found {series.endpoint}"))
+        elif (series.assay, series.unit) != (endpoint.assay, endpoint.unit):
+            problems.append(
+                InputError(
+                    f"{where}: expected {endpoint.endpoint} by {endpoint.assay} in {endpoint.unit}, "
+                    f"found {series.assay} in {series.unit}",
+                    hint="values of another unit or assay cannot be ranked together",
+                )
+            )
+    return problems
+
+
+def _tabulated(plan: StudyPlan, reports: Sequence[LotReport]) -> StudyData:
+    n, clusters = len(reports), len(plan.atlas.clusters)
+    quality = [report.quality for report in reports]
+    return StudyData(
+        lots=tuple(report.lot for report in reports),
+        sites=tuple(report.site for report in reports),
+        donors=tuple(report.donor for report in reports),
+        tissues=tuple(report.tissue for report in reports),
+        cohorts=tuple(report.cohort for report in reports),
+        clusters=plan.atlas.clusters,
+        counts_low=np.array([[c.low for c in r.counts] for r in reports], dtype=np.int64).reshape(n, clusters),
+        counts_high=np.array([[c.high for c in r.counts] for r in reports], dtype=np.int64).reshape(n, clusters),
+        unassigned_low=np.array([report.unassigned.low for report in reports], dtype=np.int64),
+        unassigned_high=np.array([report.unassigned.high for report in reports], dtype=np.int64),
+        totals_low=np.array([report.cells_after_qc.low for report in reports], dtype=np.int64),
+        totals_high=np.array([report.cells_after_qc.high for report in reports], dtype=np.int64),
+        potency={
+            endpoint.endpoint: PotencyReplicates(
+                runs=tuple(
+                    tuple(
+                        (series.run, series.replicates, series.reference_replicates)
+                        for series in report.potency
+                        if series.endpoint == endpoint.endpoint
+                    )
+                    for report in reports
+                )
+            )
+            for endpoint in plan.endpoints
+        },
+        quality=LotQualityTable(
+            median_counts=np.array([q.median_counts for q in quality], dtype=np.float64),
+            median_genes=np.array([q.median_genes for q in quality], dtype=np.float64),
+            median_mitochondrial_share=np.array(
+                [np.nan if q.median_mitochondrial_share is None else q.median_mitochondrial_share for q in quality],
+                dtype=np.float64,
+            ),
+            gene_coverage=np.array([q.gene_coverage for q in quality], dtype=np.float64),
+        ),
+    )

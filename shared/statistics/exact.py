@@ -1,0 +1,204 @@
+"""The exact permutation null of a rank statistic, ties included.
+
+``T = sum over i of x_i y_pi(i)`` over all permutations pi within strata, x and y doubled mid-ranks (integers). Its tail
+is counted, not approximated:
+
+- one stratum of n <= 14: dynamic programming over subsets, meeting in the middle. ``F[S]`` counts the values that the
+  lower half of x makes with the subset S of y, ``G[R]`` what the upper half makes with R; every permutation is one S
+  with its complement R. That is C(14, 7) = 3,432 pairs instead of 14! = 8.7e10 permutations.
+- several strata, all small: T is a sum of independent parts; each part is enumerated and the parts are convolved.
+
+Counts stay below 14! < 2^53, so nothing is rounded before the last division.
+"""
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import permutations
+from math import factorial, gcd, prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.statistics.arrays import FloatArray, IntArray
+from shared.statistics.ranks import RankedDesign
+
+SmallIntArray = NDArray[np.int16]
+
+MOST_UNITS_IN_ONE_STRATUM = 14
+_MOST_UNITS_IN_A_STRATUM = 7  # 5,040 orders: enumerated
+_MOST_CONVOLUTION_STEPS = 50_000_000  # of a whole family: under half a second
+
+
+def can_be_exact(design: RankedDesign) -> bool:
+    """Whether the null of every column can be counted exactly at a small cost.
+
+    The answer depends on the design alone, never on the machine: one stratum of at most 14 units, or several of at
+    most 7 whose convolution is short.
+    """
+    sizes = design.strata.sizes[design.strata.sizes > 1]
+    if len(sizes) <= 1:
+        return int(sizes.sum()) <= MOST_UNITS_IN_ONE_STRATUM
+    if int(sizes.max()) > _MOST_UNITS_IN_A_STRATUM:
+        return False
+    widths = [_span(design, members) for members in design.strata.members if len(members) > 1]
+    steps = sum(
+        min(factorial(int(size)), width) * total
+        for size, width, total in zip(sizes, widths, np.cumsum(widths), strict=True)
+    )
+    return steps * design.n_columns <= _MOST_CONVOLUTION_STEPS
+
+
+def exact_p(design: RankedDesign, upper: IntArray, lower: IntArray) -> FloatArray:
+    """Return, for each column, the exact probability of ``T >= upper or T <= lower``, (K,).
+
+    ``upper`` and ``lower`` come from `RankedDesign.thresholds`. A column that does not vary gets 1.
+    """
+    members = [m for m in design.strata.members if len(m) > 1]
+    alone = sum(
+        (design.x[m[0]] * design.y[m[0]] for m in design.strata.members if len(m) == 1),
+        start=np.zeros(design.n_columns, dtype=np.int64),
+    )
+    result = np.ones(design.n_columns)
+    for k in range(design.n_columns):
+        if design.square_x[k] == 0 or design.square_y == 0:
+            continue
+        x, top, bottom = design.x[:, k], int(upper[k] - alone[k]), int(lower[k] - alone[k])
+        if len(members) == 1:
+            result[k] = _one_stratum(x[members[0]], design.y[members[0]], top, bottom)
+        else:
+            result[k] = _several_strata([(x[m], design.y[m]) for m in members], top, bottom)
+    return result
+
+
+def _span(design: RankedDesign, members: IntArray) -> int:
+    """Return the largest width that T can have within one stratum."""
+    ranks = np.sort(design.y[members])
+    columns = np.sort(design.x[members], axis=0)
+    return int((ranks @ columns - ranks[::-1] @ columns).max()) + 1
+
+
+def _one_stratum(x: IntArray, y: IntArray, upper: int, lower: int) -> float:
+    null = _halves(tuple(sorted(x.tolist())), tuple(sorted(y.tolist())))
+    return null.tail(upper, lower)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Halves:
+    """The null of one stratum as pairs of subsets: ``T = origin + unit (s1 + s2 + offset[S])``.
+
+    Attributes
+    ----------
+    low : (C, L1) small int
+        ``low[S, s1]``: how many ways the lower half of x makes s1 with the subset S of y.
+    high_from : (C, L2 + 1) small int
+        ``high_from[S, s]``: how many ways the upper half makes at least s with the complement of S.
+    offset : (C,) int
+    origin, unit, orders : int
+    """
+
+    low: SmallIntArray
+    high_from: SmallIntArray
+    offset: IntArray
+    origin: int
+    unit: int
+    orders: int
+
+    def tail(self, upper: int, lower: int) -> float:
+        at_least = self._count_from(-((self.origin - upper) // self.unit))  # the ceiling of the quotient
+        at_most = self.orders - self._count_from((lower - self.origin) // self.unit + 1)
+        return min(1.0, (at_least + at_most) / self.orders)
+
+    def _count_from(self, threshold: int) -> int:
+        longest = self.high_from.shape[1] - 1
+        need = (threshold - self.offset)[:, None] - np.arange(self.low.shape[1])
+        ways = np.take_along_axis(self.high_from, np.clip(need, 0, longest), axis=1)
+        return int(np.einsum("ij,ij->", self.low, ways, dtype=np.int64))
+
+
+@lru_cache(maxsize=64)
+def _halves(x: tuple[int, ...], y: tuple[int, ...]) -> _Halves:
+    """Return the null of sorted doubled ranks. Cached: columns with the same ties share it."""
+    n, half = len(x), len(x) // 2
+    step_x, step_y = _common_step(x), _common_step(y)
+    steps_x = [(value - x[0]) // step_x for value in x]
+    steps_y = [(value - y[0]) // step_y for value in y]
+    turn = steps_x[half]  # the upper half counts from its own lowest rank: shorter tables
+    low_masks, low = _subset_sums(steps_x[:half], steps_y)
+    high_masks, high = _subset_sums([value - turn for value in steps_x[half:]], steps_y)
+    row = {mask: index for index, mask in enumerate(high_masks)}
+    complement = [row[((1 << n) - 1) ^ mask] for mask in low_masks]
+    rest = [sum(steps_y) - sum(value for e, value in enumerate(steps_y) if mask >> e & 1) for mask in low_masks]
+    at_least = np.zeros((high.shape[0], high.shape[1] + 1), dtype=np.int16)
+    at_least[:, :-1] = high[:, ::-1].cumsum(axis=1, dtype=np.int16)[:, ::-1]
+    return _Halves(
+        low=low,
+        high_from=at_least[complement],
+        offset=turn * np.array(rest, dtype=np.int64),
+        # x_i = x_0 + step_x u_i and y_j = y_0 + step_y v_j, so sum(x y) is this constant plus step_x step_y sum(u v)
+        origin=n * x[0] * y[0] + x[0] * step_y * sum(steps_y) + y[0] * step_x * sum(steps_x),
+        unit=step_x * step_y,
+        orders=factorial(n),
+    )
+
+
+def _subset_sums(x: list[int], y: list[int]) -> tuple[tuple[int, ...], SmallIntArray]:
+    """Return the subsets of y as large as x, as bit masks, and how often each value of ``sum(x y)`` arises, (C, L).
+
+    One layer a value of x: ``f_j[S] = sum over e in S of f_(j-1)[S without e], shifted by x_j y_e``.
+    """
+    ways = np.ones((1, 1), dtype=np.int16)  # at most 7! ways
+    for j, value in enumerate(x, start=1):
+        # No wider than the j largest partners make it.
+        width = sum(a * b for a, b in zip(sorted(x[:j]), sorted(y)[len(y) - j :], strict=True)) + 1
+        before = ways.shape[1]
+        layer = np.zeros((len(_masks(len(y), j)), width), dtype=np.int16)
+        for partner, (rows, parents) in zip(y, _parents(len(y), j), strict=True):
+            shift = value * partner
+            reach = min(before, width - shift)  # what lies beyond is empty: no subset makes it
+            layer[rows, shift : shift + reach] += ways[parents, :reach]
+        ways = layer
+    return _masks(len(y), len(x)), ways
+
+
+@cache
+def _masks(n: int, ones: int) -> tuple[int, ...]:
+    """Return all n-bit masks with so many ones, ascending."""
+    return tuple(mask for mask in range(1 << n) if mask.bit_count() == ones)
+
+
+@cache
+def _parents(n: int, ones: int) -> tuple[tuple[IntArray, IntArray], ...]:
+    """Return, for each bit, the rows of the masks that hold it, and the rows of these masks without it."""
+    masks = np.array(_masks(n, ones), dtype=np.int64)
+    smaller = np.array(_masks(n, ones - 1), dtype=np.int64)
+    held = [np.flatnonzero(masks >> bit & 1) for bit in range(n)]
+    return tuple((rows, np.searchsorted(smaller, masks[rows] ^ (1 << bit))) for bit, rows in enumerate(held))
+
+
+def _common_step(ranks: tuple[int, ...]) -> int:
+    """Return the largest integer of which all distances between ranks are multiples; 1 where all are equal."""
+    return gcd(*(rank - ranks[0] for rank in ranks)) or 1
+
+
+def _several_strata(parts: list[tuple[IntArray, IntArray]], upper: int, lower: int) -> float:
+    """Return the tail of a sum of independent parts: each enumerated, all but the last convolved."""
+    orders = prod(factorial(len(x)) for x, _ in parts)
+    origin, ways = 0, np.ones(1)
+    for x, y in parts:
+        values, counts = np.unique(y[all_orders(len(y))] @ x, return_counts=True)
+        joined = np.zeros(len(ways) + int(values[-1] - values[0]))
+        # Shares of the parts, not counts: the product of many factorials would pass 2^53.
+        for value, share in zip(values - values[0], counts / counts.sum(), strict=True):
+            joined[value : value + len(ways)] += share * ways
+        origin, ways = origin + int(values[0]), joined
+    top, bottom = max(0, upper - origin), lower - origin
+    tail = float(ways[top:].sum()) + (float(ways[: bottom + 1].sum()) if bottom >= 0 else 0.0)
+    return min(1.0, max(tail, 1.0 / orders))
+
+
+@cache
+def all_orders(n: int) -> IntArray:
+    """Return all orders of n things, (n!, n); read-only, the identity first."""
+    result = np.array(list(permutations(range(n))), dtype=np.int64).reshape(-1, n)
+    result.setflags(write=False)
+    return result
