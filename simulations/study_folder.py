@@ -155,8 +155,9 @@ def _build_atlas(request: SplitRequest, split: SplitCells, reference: Sequence[s
     cells = split.cells[rows].copy()
     atlas = build_atlas(
         cells,
-        lot_column=request.lot_column,
-        labels_column=request.labels_column,
+        lot=request.lot_column,
+        labels=request.labels_column,
+        cluster=request.labels_column is None,
         name=f"{request.cells.stem[:40]} reference",
         seed=request.seed,
     )
