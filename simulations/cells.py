@@ -63,7 +63,7 @@ class LotOfCells:
 
 
 def lots_of_cells(
-    study: SimulatedStudy, model: Model, *, seed: int, cell_model: CellModel | None = None
+    study: SimulatedStudy, model: Model, *, seed: int | Sequence[int], cell_model: CellModel | None = None
 ) -> tuple[LotOfCells, ...]:
     """Return one entry a lot of the study, in its order; nothing is drawn yet.
 
@@ -73,7 +73,7 @@ def lots_of_cells(
         The counts level.
     model : Model
         What the study was drawn from; says which tissue's marker is silent.
-    seed : int
+    seed : int or sequence of int
         Of the cells; the study's own seed may serve.
     cell_model : CellModel, optional
         The parameters of the cells.

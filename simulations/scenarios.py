@@ -19,6 +19,7 @@ _DRIVER = 3
 _ONE_DRIVER = Model(drivers=(Driver(cluster=_DRIVER),))
 _FOUR_BY_FIVE = even_design(sites=4, lots_per_site=5)
 _PROCESS_SD = 0.35
+_DISCOVERY = "discovery"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +48,14 @@ class Scenario:
         return AnalysisPlan(alternative=self.alternative, strata=self.strata, draws=draws, seed=seed)
 
     def cohorts(self) -> tuple[Cohort, ...]:
-        """Return the cohorts of the design, discovery first."""
-        names = sorted({block.cohort for block in self.blocks}, key=lambda name: (name != "discovery", name))
+        """Return the cohorts of the design with their tissues, discovery first."""
+        names = sorted({block.cohort for block in self.blocks}, key=lambda name: (name != _DISCOVERY, name))
         return tuple(
-            Cohort(cohort=name, role=CohortRole.DISCOVERY if name == "discovery" else CohortRole.VALIDATION)
+            Cohort(
+                cohort=name,
+                role=CohortRole.DISCOVERY if name == _DISCOVERY else CohortRole.VALIDATION,
+                tissues=tuple(sorted({block.tissue for block in self.blocks if block.cohort == name})),
+            )
             for name in names
         )
 

@@ -153,6 +153,11 @@ def _dirichlet_rows(rng: np.random.Generator, concentrations: FloatArray) -> Flo
     return closed
 
 
+def replicate_generator(seed: int, number: int) -> np.random.Generator:
+    """Return the generator of replicate ``number`` under ``seed``: its own, whatever else is drawn and wherever."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
+
+
 def simulate_study(model: Model, blocks: Sequence[Block], rng: np.random.Generator) -> SimulatedStudy:
     """Draw one study.
 
@@ -223,7 +228,7 @@ def simulate_study(model: Model, blocks: Sequence[Block], rng: np.random.Generat
         counts=cells[:, :-1].astype(np.int64),
         unassigned=cells[:, -1].astype(np.int64),
         totals=totals.astype(np.int64),
-        runs=tuple(f"run-{lot}" for lot in design.lots),
+        runs=tuple(lot.replace("-lot-", "-run-") for lot in design.lots),
         replicates=np.exp(reading + log_potency[:, np.newaxis] + replicate_noise),
         references=np.exp(reading + reference_noise),
         driver_clusters=tuple(driver_index),
