@@ -1,0 +1,119 @@
+"""``crosslot-coordinator``: what the neutral third party does."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coordinator.analyse_command import analyse_study, analyse_tables
+from coordinator.report.table import ASSOCIATION_COLUMNS, association_rows
+from coordinator.signing_commands import create_key, sign_atlas_file, sign_study_file
+from coordinator.written import write_outcome
+from protocol.results import ResultSet
+from shared.errors import InputError
+from shared.runtime.console import CommandGroup, json_option, print_json, print_table, remark
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="crosslot")
+def main() -> None:
+    """Sign atlases and studies, analyse what the sites released, and report the finding."""
+
+
+@main.group("key")
+def key_group() -> None:
+    """Make the coordinator's signing key."""
+
+
+@key_group.command("create")
+@click.argument("path", type=_FILE)
+@json_option
+def key_create(path: Path, as_json: bool) -> None:
+    """Make a new Ed25519 key at PATH (mode 0600) and print its fingerprint."""
+    fingerprint = create_key(path)
+    if as_json:
+        print_json({"success": True, "key": str(path), "fingerprint": fingerprint})
+    else:
+        click.echo(fingerprint)
+
+
+@main.group("atlas")
+def atlas_group() -> None:
+    """Sign a reference atlas."""
+
+
+@atlas_group.command("sign")
+@click.argument("atlas", type=_FILE)
+@click.option("--key", "key_path", type=_FILE, required=True, help="The coordinator's signing key.")
+@click.option("--out", type=_FILE, required=True, help="Where the signed manifest goes.")
+@json_option
+def atlas_sign(atlas: Path, key_path: Path, out: Path, as_json: bool) -> None:
+    """Sign the manifest of ATLAS: its exact bytes by hash, its clusters, its size."""
+    manifest = sign_atlas_file(atlas, key_path, out)
+    if as_json:
+        print_json({"success": True, "atlas": manifest.name, "sha256": manifest.sha256, "manifest": str(out)})
+    else:
+        click.echo(f"signed {manifest.name} ({len(manifest.clusters)} clusters), SHA-256 {manifest.sha256}")
+
+
+@main.group("study")
+def study_group() -> None:
+    """Sign a study plan."""
+
+
+@study_group.command("sign")
+@click.argument("draft", type=_FILE)
+@click.option("--atlas", type=_FILE, required=True, help="The atlas file; the draft must name its hash.")
+@click.option("--key", "key_path", type=_FILE, required=True, help="The coordinator's signing key.")
+@click.option("--out", type=_FILE, required=True, help="Where the signed plan goes.")
+@json_option
+def study_sign(draft: Path, atlas: Path, key_path: Path, out: Path, as_json: bool) -> None:
+    """Sign DRAFT (study.toml). Once signed it is fixed: a changed plan is another plan."""
+    study, digest = sign_study_file(draft, atlas, key_path, out)
+    if as_json:
+        print_json({"success": True, "study": study, "plan_sha256": digest, "plan": str(out)})
+    else:
+        click.echo(f"signed study {study}, plan SHA-256 {digest}")
+
+
+@main.command("analyse")
+@click.option("--plan", type=_FILE, help="The signed plan.")
+@click.option("--roster", type=_FILE, help="The roster: whose key is whose.")
+@click.option("--coordinator-key", type=_FILE, help="The coordinator's public key (.pub): whose plan to believe.")
+@click.option("--envelopes", type=_FILE, help="The folder of collected lot report envelopes (*.json).")
+@click.option("--counts", type=_FILE, help="Instead of a study: a table of lots by clusters (CSV).")
+@click.option("--potency", type=_FILE, help="With --counts: a table of potency values (CSV).")
+@click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True, max_open=True), default=0.05, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="With --counts: of the permutations."
+)
+@click.option("--out", type=_FILE, required=True, help="Where results.json and report.html go.")
+@json_option
+def analyse(out: Path, as_json: bool, **inputs: Any) -> None:  # noqa: ANN401 - click's values, named in the decorators
+    """Correlate composition with potency: of collected envelopes, or of plain tables."""
+    study_inputs = (inputs["plan"], inputs["roster"], inputs["coordinator_key"], inputs["envelopes"])
+    table_inputs = (inputs["counts"], inputs["potency"])
+    if all(study_inputs) and not any(table_inputs):
+        outcome = analyse_study(*study_inputs)
+    elif all(table_inputs) and not any(study_inputs):
+        outcome = analyse_tables(*table_inputs, alpha=inputs["alpha"], seed=inputs["seed"])
+    else:
+        raise InputError(
+            "expected either --plan, --roster, --coordinator-key and --envelopes, or --counts and --potency",
+            hint="see crosslot-coordinator analyse --help",
+        )
+    write_outcome(outcome, out)
+    show_results(outcome.results, as_json=as_json)
+    remark(f"wrote {out / 'results.json'} and {out / 'report.html'}")
+
+
+def show_results(results: ResultSet, *, as_json: bool) -> None:
+    """Print the associations and the verdicts to stdout."""
+    if as_json:
+        print_json(results.model_dump(mode="json"))
+        return
+    print_table(results.study.title, ASSOCIATION_COLUMNS, association_rows(results))
+    for verdict in results.verdicts:
+        click.echo(verdict.sentence)

@@ -1,0 +1,31 @@
+"""Writing an outcome: ``results.json`` and ``report.html``, the same bytes for the same outcome."""
+
+import json
+from pathlib import Path
+
+from coordinator.analyse_command import Outcome
+from coordinator.report.edition import Edition
+from coordinator.report.model import build_report
+from coordinator.report.page import render_page
+from protocol.results import ResultSet
+from shared.runtime.files import write_atomically
+
+RESULTS_FILE = "results.json"
+REPORT_FILE = "report.html"
+
+
+def results_json(results: ResultSet) -> bytes:
+    """Return the results as indented JSON for people and scripts; keys in the model's order."""
+    return (json.dumps(results.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def report_html(outcome: Outcome, edition: Edition) -> bytes:
+    """Return the study report as one self-contained page."""
+    return render_page(build_report(outcome.results, outcome.data, edition=edition))
+
+
+def write_outcome(outcome: Outcome, out: Path) -> None:
+    """Write both files into ``out``; both are made before the first is written."""
+    results, report = results_json(outcome.results), report_html(outcome, Edition.coordinator())
+    write_atomically(out / RESULTS_FILE, results)
+    write_atomically(out / REPORT_FILE, report)
