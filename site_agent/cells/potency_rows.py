@@ -83,7 +83,7 @@ def read_potency(
     """
     table = read_table(path, required=POTENCY_COLUMNS)
     problems.extend(table.problems)
-    plan = {each.endpoint: each for each in endpoints} if endpoints is not None else None
+    plan = {str(each.endpoint): each for each in endpoints} if endpoints is not None else None
     values: list[_Value] = []
     attempted: set[str] = set()  # a lot whose only replicate is unreadable is not also "without potency"
     for row in table.rows:
