@@ -75,7 +75,7 @@ def _lots_at_two_sites(sites: list[tuple[SiteId, SiteLots]]) -> list[InputError]
             if lot.lot in first:
                 problems.append(
                     InputError(
-                        f"{site}, lots.csv, row {lot.row}, column 'lot': {lot.lot!r} stands at {first[lot.lot]} already",
+                        f"{site}, lots.csv, row {lot.row}, column 'lot': {lot.lot!r} is at {first[lot.lot]} too",
                         hint="a lot belongs to one site; rename one of the two if they are different lots",
                     )
                 )

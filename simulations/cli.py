@@ -1,0 +1,125 @@
+"""``crosslot-simulate``: studies of several sites in one process, with real agents and real signed messages."""
+
+from pathlib import Path
+
+import click
+
+from shared.runtime.console import CommandGroup, json_option, print_json, print_table, remark
+from simulations.split_request import SplitRequest, parse_condition, parse_potency, parse_reference_lots
+
+# What each command works with (scanpy, Flower) is imported within it: --help and wrong arguments answer at once.
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="crosslot")
+def main() -> None:
+    """Try a study before it is real: split one file into sites, run it, and compare with the pooled analysis."""
+
+
+@main.command("split")
+@click.argument("cells", metavar="INPUT.h5ad", type=_PATH)
+@click.option("--lot", "lot_column", metavar="COL", required=True, help="The obs column that names each cell's lot.")
+@click.option("--where", metavar="COL=VALUE", multiple=True, help="Only cells with this value; may be given again.")
+@click.option("--labels", "labels_column", metavar="COL", help="Build the atlas by these labels; without: by Leiden.")
+@click.option("--donor", "donor_column", metavar="COL", help="The obs column of donors; without: one donor a lot.")
+@click.option("--tissue", "tissue_column", metavar="COL", help="The obs column of tissues.")
+@click.option(
+    "--potency", metavar="FILE.csv:KEYCOL:VALUECOL", required=True, help="Each lot's potency; replicates: several rows."
+)
+@click.option("--unit", required=True, help="The unit of the potency values.")
+@click.option("--assay", required=True, help="The name of the assay.")
+@click.option("--decimals", type=click.IntRange(0, 9), default=4, show_default=True, help="The assay's precision.")
+@click.option("--reference-lots", metavar="A,B,...|all", required=True, help="The lots that the atlas is built from.")
+@click.option("--sites", type=click.IntRange(1, 1_000), required=True, help="How many sites the lots are dealt to.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the atlas, permutations and keys."
+)
+@click.option("--out", metavar="DIR", type=_PATH, required=True, help="The study folder to make.")
+@json_option
+def split(
+    cells: Path,
+    lot_column: str,
+    where: tuple[str, ...],
+    labels_column: str | None,
+    donor_column: str | None,
+    tissue_column: str | None,
+    potency: str,
+    unit: str,
+    assay: str,
+    decimals: int,
+    reference_lots: str,
+    sites: int,
+    seed: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Make a study of several sites out of one h5ad: a plan draft, an atlas, and a folder for each site.
+
+    The sites get the profile `open` (exact counts), which is for data that you already hold.
+    """
+    request = SplitRequest(
+        cells=cells,
+        lot_column=lot_column,
+        where=tuple(parse_condition(text) for text in where),
+        labels_column=labels_column,
+        donor_column=donor_column,
+        tissue_column=tissue_column,
+        potency=parse_potency(potency),
+        unit=unit,
+        assay=assay,
+        decimals=decimals,
+        reference_lots=parse_reference_lots(reference_lots),
+        sites=sites,
+        out=out,
+        seed=seed,
+    )
+    from simulations.study_folder import split_study  # noqa: PLC0415 - imports scanpy
+
+    summary = split_study(request)
+    if as_json:
+        print_json(
+            {
+                "success": True,
+                "out": str(summary.out),
+                "sites": {site: list(lots) for site, lots in summary.lots_by_site.items()},
+                "clusters": list(summary.clusters),
+                "reference_lots": list(summary.reference_lots),
+                "lots_without_potency": list(summary.lots_without_potency),
+            }
+        )
+        return
+    print_table(
+        f"Study in {summary.out}",
+        ("site", "lots"),
+        [(site, ", ".join(lots)) for site, lots in summary.lots_by_site.items()],
+    )
+    remark(f"atlas: {len(summary.clusters)} clusters from lots {', '.join(summary.reference_lots)}")
+    if summary.lots_without_potency:
+        remark(f"left out, without potency: {', '.join(summary.lots_without_potency)}")
+    remark(f"next: crosslot-simulate run {summary.out} --out OUT")
+
+
+@main.command("run")
+@click.argument("study", metavar="DIR", type=_PATH)
+@click.option("--out", metavar="OUT", type=_PATH, required=True, help="Where results, report and sent bytes go.")
+@json_option
+def run(study: Path, out: Path, as_json: bool) -> None:
+    """Run the study in DIR: one agent a site, each seeing its own folder only; then compare with pooled cells."""
+    from simulations.experiment import run_study  # noqa: PLC0415 - imports Flower and the mapper
+    from simulations.shown import show_run  # noqa: PLC0415 - the same
+
+    show_run(run_study(study, out), out, as_json=as_json)
+
+
+@main.command("demo")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of everything that is drawn.")
+@click.option("--out", metavar="OUT", type=_PATH, default=Path("out/demo"), show_default=True, help="Made afresh.")
+@json_option
+def demo(seed: int, out: Path, as_json: bool) -> None:
+    """Simulate the model study, cells and all, and run it: 11 bone-marrow lots at 4 sites, then validation lots."""
+    from simulations.demo import run_demo  # noqa: PLC0415 - imports the mapper
+    from simulations.shown import show_run  # noqa: PLC0415 - the same
+
+    show_run(run_demo(out, seed=seed), out, as_json=as_json)
