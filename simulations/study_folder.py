@@ -4,15 +4,11 @@ The folder appears whole or not at all: it is written beside its place and renam
 """
 
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from site_agent.cells.atlas_builder import build_atlas
 
 from coordinator.atlas_signing import manifest_of
 from protocol.atlas_manifest import AtlasManifest
@@ -33,11 +29,12 @@ from protocol.policy import SitePolicy, write_policy
 from protocol.study_draft import write_study_draft
 from shared.atlas.artefact import to_bytes
 from shared.errors import InputError
-from shared.runtime.files import write_atomically
+from shared.runtime.files import appearing_whole, write_atomically
 from simulations.keys import coordinator_key
 from simulations.site_folder import LotRow, PotencyRow, write_site_tables
 from simulations.split_cells import NOT_STATED, SplitCells, SplitLot, read_cells
 from simulations.split_request import SplitRequest, read_potency
+from site_agent.cells.atlas_builder import build_atlas
 
 ATLAS_FILE = "reference.atlas"
 PLAN_FILE = "study.toml"
@@ -55,30 +52,6 @@ class SplitSummary:
     clusters: tuple[str, ...]
     reference_lots: tuple[str, ...]
     lots_without_potency: tuple[str, ...]
-
-
-@contextmanager
-def appearing_whole(out: Path) -> Iterator[Path]:
-    """Give a folder to write into; it becomes ``out`` at the end, or vanishes on failure.
-
-    Raises
-    ------
-    InputError
-        ``out`` exists already and is not an empty folder.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: expected a new or empty folder, found one with content", hint="choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
-        yield work
-        work.chmod(0o755)
-        if out.is_dir():
-            out.rmdir()
-        work.rename(out)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
 
 
 def split_study(request: SplitRequest) -> SplitSummary:

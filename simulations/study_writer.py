@@ -31,13 +31,13 @@ from protocol.policy import SitePolicy, write_policy
 from protocol.study_draft import write_study_draft
 from shared.atlas.artefact import to_bytes
 from shared.runtime.console import Advance
-from shared.runtime.files import write_atomically
+from shared.runtime.files import appearing_whole, write_atomically
 from simulations.cells import cells_of_lots, lots_of_cells, simulated_anndata
 from simulations.design import Block
 from simulations.keys import coordinator_key
 from simulations.scenarios import Scenario, scenario_named
 from simulations.site_folder import LotRow, PotencyRow, write_site_tables
-from simulations.study_folder import ATLAS_FILE, PLAN_FILE, SITES_FOLDER, appearing_whole, study_id_of
+from simulations.study_folder import ATLAS_FILE, PLAN_FILE, SITES_FOLDER, study_id_of
 from simulations.truth import Model, SimulatedStudy, replicate_generator, simulate_study
 from site_agent.cells.atlas_builder import build_atlas
 

@@ -1,7 +1,10 @@
 """Writing files so that a failure leaves nothing half-written."""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import InputError
@@ -58,3 +61,40 @@ def read_bounded(path: Path, *, limit: int, what: str) -> bytes:
             f"{path}: expected {what} of at most {limit} bytes, found more", hint="is this the right file?"
         )
     return data
+
+
+@contextmanager
+def appearing_whole(out: Path, *, replaces: str | None = None) -> Iterator[Path]:
+    """Give a folder to write into; it becomes ``out`` at the end, or vanishes on failure.
+
+    Parameters
+    ----------
+    out : Path
+        Where the folder shall stand.
+    replaces : str, optional
+        A file by which an earlier output of the same command is known: such a folder is replaced, at the end.
+
+    Raises
+    ------
+    InputError
+        ``out`` exists and is neither an empty folder nor an earlier output, or cannot be written.
+    """
+    is_earlier_output = replaces is not None and (out / replaces).is_file()
+    if out.exists() and not is_earlier_output and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: expected a new or empty folder, found one with content", hint="choose another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    except OSError as error:
+        raise InputError(f"{out}: cannot write here: {error.strerror}", hint="choose a folder you may write") from error
+    try:
+        yield work
+        work.chmod(0o755)
+        if is_earlier_output:
+            shutil.rmtree(out)
+        elif out.is_dir():
+            out.rmdir()
+        work.rename(out)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
