@@ -102,6 +102,19 @@ class Cohort(Message):
     tissues: tuple[Label, ...] = ()
 
 
+class ValidationPlan(Message):
+    """How discovered clusters are tested again on the validation cohorts, one-sided in the discovered direction.
+
+    Tissues stay apart in any case; ``strata`` says whether sites do (absent: as in discovery). A tissue is eligible for
+    a cluster where the median share of the cluster over the tissue's lots is at least ``minimum_share``: this is
+    decided from composition alone, before potency is read, for a tissue without the functional cells can neither
+    confirm nor refute what they do.
+    """
+
+    strata: Strata | None = None
+    minimum_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
 class AnalysisPlan(Message):
     """How the question is put: the family, the direction, the strata, the error rates, the seed."""
 
@@ -113,6 +126,7 @@ class AnalysisPlan(Message):
     draws: Annotated[int, Field(ge=99, le=1_000_000)] = 9_999
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+    validation: ValidationPlan = ValidationPlan()
 
 
 class QualityLimits(Message):
