@@ -1,0 +1,207 @@
+"""The atlas as a file: parameters only, no cell and no embedding of a cell.
+
+Rules.
+1. The format is safetensors: named arrays of numbers, no code, no pickle. The card (``shared.atlas.card``) is the
+   canonical JSON text in an array of bytes.
+2. The same atlas gives the same bytes. The SHA-256 of those bytes is its identity; signing is the protocol's.
+3. Reading is strict and bounded: every array is asked for by name, dtype and shape, and must be finite (NaN stands for
+   "not measurable" in two arrays that say so). Anything else is refused with :class:`AtlasFormatError`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from shared.atlas.card import Card
+from shared.errors import InputError
+
+MAXIMUM_BYTES: Final = 64 * 2**20
+MAXIMUM_DIMENSIONS: Final = 512
+MAXIMUM_LOTS: Final = 10_000
+_LARGEST_PARAMETER: Final = 1e6  # keeps every sum of the kernel far from overflow
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int32]
+
+
+class AtlasFormatError(InputError):
+    """The bytes are not an atlas, or not one that this version reads."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Atlas:
+    """A reference that maps cells onto clusters. G genes, d dimensions, C clusters, L reference lots.
+
+    A cell's latent point is ``u = sqrt(d) z / |z|`` with ``z = (v - gene_means) @ weights`` over the genes that its
+    file has, ``v = min(log1p(target_sum x / library size), caps)``; its logits are ``u @ coefficients + intercepts``.
+    """
+
+    card: Card
+    weights: FloatArray  # (G, d)
+    gene_means: FloatArray  # (G,)
+    caps: FloatArray  # (G,)
+    coefficients: FloatArray  # (d, C)
+    intercepts: FloatArray  # (C,)
+    novelty_thresholds: FloatArray  # (C,) energy above which a cell of that best cluster is unassigned
+    unassigned_rates: FloatArray  # (C,) share of a left-out lot's cells of the cluster that end unassigned
+    confusion: IntArray  # (C, C + 1) left-out cells: their label by the cluster given; the last column is unassigned
+    share_errors: FloatArray  # (C,) mean absolute error of a left-out lot's share; NaN: not measurable
+    interval_scales: FloatArray  # (C,) interval = share +- 1.645 scale sqrt(share (1 - share)); NaN: not measurable
+    class_means: FloatArray  # (C, d) of latent points
+    class_spreads: FloatArray  # (C, d) standard deviations of latent points
+    map_axes: FloatArray  # (d, 2) the plane on which class means are drawn
+    map_covariances: FloatArray  # (C, 2, 2) of latent points in that plane
+    cells: IntArray  # (C, L)
+
+    @property
+    def name(self) -> str:
+        """The atlas's name."""
+        return self.card.name
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """The names of the clusters, in the order of every array."""
+        return self.card.clusters
+
+    @property
+    def gene_ids(self) -> tuple[str, ...]:
+        """Ensembl gene ids without version; empty text where unknown."""
+        return self.card.gene_ids
+
+    @property
+    def gene_symbols(self) -> tuple[str, ...]:
+        """Gene symbols; empty text where unknown."""
+        return self.card.gene_symbols
+
+    @property
+    def target_sum(self) -> float:
+        """The library size to which counts are scaled before the logarithm."""
+        return self.card.target_sum
+
+
+_MAY_BE_NAN: Final = frozenset({"share_errors", "interval_scales"})
+_INTEGER: Final = frozenset({"confusion", "cells"})
+_ARRAYS: Final = tuple(field.name for field in fields(Atlas) if field.name != "card")
+
+
+def _expected_shapes(card: Card, n_dimensions: int, n_lots: int) -> dict[str, tuple[int, ...]]:
+    G, C, d = len(card.gene_ids), len(card.clusters), n_dimensions
+    return {
+        "weights": (G, d),
+        "gene_means": (G,),
+        "caps": (G,),
+        "coefficients": (d, C),
+        "intercepts": (C,),
+        "novelty_thresholds": (C,),
+        "unassigned_rates": (C,),
+        "confusion": (C, C + 1),
+        "share_errors": (C,),
+        "interval_scales": (C,),
+        "class_means": (C, d),
+        "class_spreads": (C, d),
+        "map_axes": (d, 2),
+        "map_covariances": (C, 2, 2),
+        "cells": (C, n_lots),
+    }
+
+
+def _size(arrays: Mapping[str, NDArray[np.generic]], name: str, axis: int, largest: int) -> int:
+    """Return the length of one axis of a two-dimensional array, which sets the length expected of others."""
+    array = arrays.get(name)
+    if array is None or array.ndim != 2 or not 1 <= array.shape[axis] <= largest:  # noqa: PLR2004 - a matrix
+        raise AtlasFormatError(f"atlas: expected a matrix {name!r} with 1 to {largest} along axis {axis}")
+    return array.shape[axis]
+
+
+def check(atlas: Atlas) -> None:
+    """Raise unless every array has the dtype, shape and range that the card implies.
+
+    Raises
+    ------
+    AtlasFormatError
+        It names the first array that is wrong, what was expected and what was found.
+    """
+    _check_arrays(atlas.card, {name: getattr(atlas, name) for name in _ARRAYS})
+
+
+def _check_arrays(card: Card, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    shapes = _expected_shapes(
+        card, _size(arrays, "weights", 1, MAXIMUM_DIMENSIONS), _size(arrays, "cells", 1, MAXIMUM_LOTS)
+    )
+    if arrays.keys() != shapes.keys():
+        wrong = ", ".join(sorted(map(repr, arrays.keys() ^ shapes.keys())))
+        raise AtlasFormatError(f"atlas: expected the arrays of this format, found missing or unknown: {wrong[:200]}")
+    for name, shape in shapes.items():
+        array = arrays[name]
+        dtype = np.int32 if name in _INTEGER else np.float32
+        if array.dtype != dtype or array.shape != shape:
+            raise AtlasFormatError(
+                f"atlas: array {name!r}: expected {np.dtype(dtype)} {shape}, found {array.dtype} {array.shape}"
+            )
+        known = array[~np.isnan(array)] if name in _MAY_BE_NAN else array
+        if not (np.isfinite(known).all() and (np.abs(known) <= _LARGEST_PARAMETER).all()) and name not in _INTEGER:
+            raise AtlasFormatError(f"atlas: array {name!r}: expected finite numbers of at most {_LARGEST_PARAMETER:g}")
+    for name in ("caps", "class_spreads", "confusion", "cells", "unassigned_rates"):
+        if (np.asarray(arrays[name]) < 0).any():
+            raise AtlasFormatError(f"atlas: array {name!r}: expected no negative value")
+
+
+def to_bytes(atlas: Atlas) -> bytes:
+    """Return the atlas's one and only encoding.
+
+    Raises
+    ------
+    AtlasFormatError
+        The atlas breaks a rule of the format.
+    """
+    check(atlas)
+    text = atlas.card.model_dump_json(by_alias=True).encode()
+    arrays = {name: np.ascontiguousarray(getattr(atlas, name)) for name in _ARRAYS}
+    data: bytes = safetensors.numpy.save({"card": np.frombuffer(text, dtype=np.uint8), **arrays})
+    return data
+
+
+def from_bytes(data: bytes) -> Atlas:
+    """Return the atlas that ``data`` holds, after checking all of it.
+
+    Raises
+    ------
+    AtlasFormatError
+        Too large, not safetensors, an unknown schema or field, a wrong dtype or shape, a number that is not finite.
+    """
+    hint = "ask the study's coordinator for the atlas again, and compare its SHA-256"
+    if len(data) > MAXIMUM_BYTES:
+        raise AtlasFormatError(f"atlas: expected at most {MAXIMUM_BYTES:,} bytes, found {len(data):,}", hint=hint)
+    try:
+        arrays = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise AtlasFormatError("atlas: expected a safetensors file, found something else", hint=hint) from error
+    text = arrays.pop("card", None)
+    if text is None or text.dtype != np.uint8 or text.ndim != 1:
+        raise AtlasFormatError("atlas: expected a card, found none", hint=hint)
+    try:
+        card = Card.model_validate_json(text.tobytes())
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part)[:64] for part in first["loc"]) or "the whole"
+        raise AtlasFormatError(f"atlas: card: {where}: {first['msg']}", hint=hint) from error
+    _check_arrays(card, arrays)
+    for array in arrays.values():
+        array.flags.writeable = False
+    return Atlas(card=card, **arrays)
+
+
+def sha256(data: bytes) -> str:
+    """Return the identity of an atlas: the lower-case hexadecimal SHA-256 of its bytes.
+
+    >>> sha256(b"")[:16]
+    'e3b0c44298fc1c14'
+    """
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,183 @@
+"""Cells to clusters in one pass over the counts of a block: the only code that maps.
+
+Rules.
+1. A cell's result depends on that cell and the atlas alone. Every sum over genes is exact (weights and log counts are
+   rounded once to a grid on which no sum can round again), so neither the order of genes, nor blocks, threads or the
+   make of the processor can change a bit. ``log1p`` and ``exp`` are written out in IEEE operations for the same reason.
+2. Counts are checked in the same pass. The first row that is no row of counts ends the block with its
+   :class:`Validity`; no label of such a block may be used.
+3. A cell whose energy lies above the novelty threshold of its best cluster is unassigned: label -1. So is a cell
+   without any count.
+
+Only sites import this module: it needs numba. The kernel holds no lock of Python (``nogil``).
+"""
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.atlas.artefact import Atlas
+from shared.atlas.compiled import LOG_GRID, MITOCHONDRIAL, map_rows
+from shared.atlas.genes import GeneMatch
+from shared.errors import InternalError
+
+UNASSIGNED: Final = -1
+
+
+class Validity(IntEnum):
+    """Why a block is, or is not, a block of counts."""
+
+    VALID = 0
+    NOT_FINITE = 1
+    NEGATIVE = 2
+    NOT_INTEGER = 3
+    TOO_LARGE = 4
+    INDEX_OUT_OF_RANGE = 5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KernelTables:
+    """An atlas laid out for one file's genes. G genes, d dimensions, C clusters; all float64 unless said."""
+
+    slots: NDArray[np.int32]  # (n_file_genes,) 0, or atlas gene + 1, plus the mitochondrial bit
+    weights: NDArray[np.float64]  # (G, d), on a grid
+    offset: NDArray[np.float64]  # (d,) gene_means @ weights over the genes that the file has
+    caps: NDArray[np.float64]  # (G,), on a grid
+    coefficients: NDArray[np.float64]  # (d, C)
+    intercepts: NDArray[np.float64]  # (C,)
+    thresholds: NDArray[np.float64]  # (C,)
+    inverse_temperature: float
+    target_sum: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MappedBlock:
+    """What the kernel says of n cells. Nothing but ``validity`` and ``first_bad_row`` may be used unless VALID."""
+
+    validity: Validity
+    first_bad_row: int  # -1 when valid
+    label: NDArray[np.int32]  # (n,) cluster, or -1: unassigned
+    best: NDArray[np.int32]  # (n,) best cluster even if unassigned; -1 only for a cell without counts
+    confidence: NDArray[np.float32]  # (n,) calibrated probability of the best cluster, in steps of 1e-4
+    energy: NDArray[np.float32]  # (n,) -log sum exp of the logits; infinite for a cell without counts
+    total_counts: NDArray[np.float64]  # (n,) over all genes of the file
+    n_genes: NDArray[np.int32]  # (n,) genes with a count
+    mito_counts: NDArray[np.float64]  # (n,)
+    latent: NDArray[np.float32] | None  # (n, d)
+
+
+def prepare(atlas: Atlas, gene_match: GeneMatch, mito_mask: NDArray[np.bool_] | None = None) -> KernelTables:
+    """Lay an atlas out for the genes of one file.
+
+    Parameters
+    ----------
+    mito_mask : (n_file_genes,) bool, optional
+        Which of the file's genes are mitochondrial.
+    """
+    slots = (gene_match.gene_map + 1).astype(np.int32)
+    if mito_mask is not None:
+        if mito_mask.shape != slots.shape:
+            raise InternalError(f"expected a mitochondrial mask of shape {slots.shape}, found {mito_mask.shape}")
+        slots |= np.where(mito_mask, MITOCHONDRIAL, 0).astype(np.int32)
+    present = np.unique(gene_match.gene_map[gene_match.gene_map >= 0])
+    caps = np.minimum(atlas.caps.astype(np.float64), math.log1p(atlas.target_sum))
+    weights = _on_grid(atlas.weights.astype(np.float64), largest_log_count=float(caps.max(initial=1.0)))
+    means = np.floor(atlas.gene_means.astype(np.float64) * LOG_GRID + 0.5) / LOG_GRID
+    return KernelTables(
+        slots=slots,
+        weights=weights,
+        offset=means[present] @ weights[present],
+        caps=np.floor(caps * LOG_GRID) / LOG_GRID,
+        coefficients=np.ascontiguousarray(atlas.coefficients, dtype=np.float64),
+        intercepts=atlas.intercepts.astype(np.float64),
+        thresholds=atlas.novelty_thresholds.astype(np.float64),
+        inverse_temperature=1.0 / atlas.card.temperature,
+        target_sum=atlas.target_sum,
+    )
+
+
+def _on_grid(weights: NDArray[np.float64], *, largest_log_count: float) -> NDArray[np.float64]:
+    """Round weights so coarsely that a sum over all genes of log count times weight is exact in float64.
+
+    With log counts below 2^a on a grid of 2^-18, weights below 2^b and at most 2^g genes, a sum stays below
+    2^(a + b + g); it is exact if the grid of the products is at least 2^(a + b + g - 53).
+    """
+    a = math.ceil(math.log2(largest_log_count)) if largest_log_count > 1 else 0
+    b = math.ceil(math.log2(max(float(np.abs(weights).max(initial=0.0)), 1e-30)))
+    g = math.ceil(math.log2(max(len(weights), 2))) + 1  # one bit more: the sum is then compared with the offset
+    grid = 2.0 ** -(53 - 18 - a - b - g)
+    return np.ascontiguousarray(np.rint(weights / grid) * grid)
+
+
+def map_block(
+    tables: KernelTables,
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.integer[Any]],
+    data: NDArray[np.number[Any]],
+    *,
+    with_latent: bool = False,
+) -> MappedBlock:
+    """Map the n rows of a CSR block of counts.
+
+    Parameters
+    ----------
+    indptr : (n + 1,) int64
+        ``indptr - indptr[0]`` are positions in ``indices`` and ``data``, which begin at the block's first row.
+    indices : int32 or int64
+        The file's genes. A row may be in any order and may name a gene twice: the counts are then added.
+    data : float32, float64 or integers
+        The counts.
+    with_latent : bool
+        Whether to return the latent points.
+
+    Raises
+    ------
+    InternalError
+        ``indptr`` does not fit ``indices`` and ``data``. Files are checked before (``site_agent.cells``).
+    """
+    n, length = len(indptr) - 1, len(data)
+    if n < 0 or len(indices) != length or (np.diff(indptr) < 0).any() or int(indptr[-1] - indptr[0]) > length:
+        raise InternalError("expected indptr to rise within the block's data")
+    d = tables.weights.shape[1]
+    label, best, n_genes = (np.empty(n, dtype=np.int32) for _ in range(3))
+    confidence, energy = (np.empty(n, dtype=np.float32) for _ in range(2))
+    total, mito = (np.empty(n, dtype=np.float64) for _ in range(2))
+    latent = np.empty((n if with_latent else 0, d), dtype=np.float32)
+    code, row = map_rows(
+        indptr,
+        indices,
+        data,
+        tables.slots,
+        tables.weights,
+        tables.offset,
+        tables.caps,
+        tables.coefficients,
+        tables.intercepts,
+        tables.thresholds,
+        tables.inverse_temperature,
+        tables.target_sum,
+        label,
+        best,
+        confidence,
+        energy,
+        total,
+        n_genes,
+        mito,
+        latent,
+    )
+    return MappedBlock(
+        validity=Validity(code),
+        first_bad_row=row,
+        label=label,
+        best=best,
+        confidence=confidence,
+        energy=energy,
+        total_counts=total,
+        n_genes=n_genes,
+        mito_counts=mito,
+        latent=latent if with_latent else None,
+    )

@@ -1,0 +1,128 @@
+"""The model of an atlas: counts to latent points to logits, and its fit (docs/mapping.md: equations and evidence).
+
+Everything is float64 and in memory; a reference is some ten thousand cells. Bits may differ with the number of BLAS
+threads, so an atlas is computed once and then known by the hash of its bytes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse.linalg import eigsh
+
+from shared.atlas.classifier import Classifier, fit_classifier
+from shared.atlas.features import Counts, choose_genes, dense_blocks, library_sizes, log_normalised, moments
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_CAP_DEVIATIONS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitParameters:
+    """The method's settings, with the defaults that docs/mapping.md defends."""
+
+    n_genes: int = 2_000
+    n_dimensions: int = 50
+    penalty: float = 0.01
+    target_sum: float = 1e4
+    novelty_quantile: float = 0.99
+    minimum_cells: int = 5  # of a cluster: the mean of fewer would come close to showing a cell
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Projection:
+    """Counts to latent points: ``u = sqrt(d) z / |z|``, ``z = (v - means) @ weights``."""
+
+    genes: IntArray  # (G,) columns of the reference's counts
+    weights: FloatArray  # (G, d)
+    means: FloatArray  # (G,)
+    caps: FloatArray  # (G,)
+    target_sum: float
+
+    def points(self, counts: Counts) -> FloatArray:
+        """Return the latent points of cells ``(n, d)``: the same as the kernel's, in plain NumPy."""
+        values = log_normalised(counts, library_sizes(counts), self.target_sum)[:, self.genes].tocsr()
+        values.data = np.minimum(values.data, self.caps[values.indices])
+        z = np.asarray(values @ self.weights, dtype=np.float64) - self.means @ self.weights
+        length = np.linalg.norm(z, axis=1, keepdims=True)
+        points: FloatArray = np.sqrt(z.shape[1]) * np.divide(z, length, out=np.zeros_like(z), where=length > 0)
+        return points
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A projection and the classifier in its space."""
+
+    projection: Projection
+    classifier: Classifier
+
+    def logits(self, counts: Counts) -> FloatArray:
+        """Return the logits of cells ``(n, C)``."""
+        return self.classifier.logits(self.projection.points(counts))
+
+
+def fit_projection(counts: Counts, lots: IntArray, parameters: FitParameters, *, seed: int) -> Projection:
+    """Return principal components of the scaled, clipped log counts of the most variable genes.
+
+    Parameters
+    ----------
+    counts : CSR (n, n_file_genes)
+    lots : (n,) int
+    seed : int
+        Sets the starting vector of the eigensolver; the result depends on it only by rounding.
+    """
+    genes = choose_genes(counts, lots, parameters.n_genes)
+    values = log_normalised(counts, library_sizes(counts), parameters.target_sum)[:, genes].tocsr()
+    means, variances = moments(values)
+    genes, values = genes[variances > 0], values[:, variances > 0].tocsr()
+    means, deviations = means[variances > 0], np.sqrt(variances[variances > 0])
+    caps = means + _CAP_DEVIATIONS * deviations
+    values.data = np.minimum(values.data, caps[values.indices])
+    vectors = _principal_axes(values, means, deviations, caps, parameters.n_dimensions, seed)
+    return Projection(
+        genes=genes,
+        weights=vectors / deviations[:, None],
+        means=means,
+        caps=caps,
+        target_sum=parameters.target_sum,
+    )
+
+
+def _principal_axes(
+    values: Counts, means: FloatArray, deviations: FloatArray, caps: FloatArray, n_dimensions: int, seed: int
+) -> FloatArray:
+    """Return the leading eigenvectors ``(G, d)`` of the covariance of scaled values, largest first, signs fixed."""
+    G = len(means)
+    second, first = np.zeros((G, G)), np.zeros(G)
+    for rows in dense_blocks(values, caps):
+        scaled = (values[rows].toarray() - means) / deviations
+        second += scaled.T @ scaled
+        first += scaled.sum(axis=0)
+    n = values.shape[0]
+    covariance = second / n - np.outer(first / n, first / n)
+    d = max(1, min(n_dimensions, G - 1, n - 1))
+    start = np.random.default_rng(seed).standard_normal(G)
+    found, vectors = eigsh(covariance, k=d, which="LA", v0=start) if d < G else np.linalg.eigh(covariance)
+    vectors = vectors[:, np.argsort(-found, kind="stable")]
+    largest = np.abs(vectors).argmax(axis=0)
+    signed: FloatArray = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    return signed
+
+
+def fit_model(
+    counts: Counts, labels: IntArray, lots: IntArray, parameters: FitParameters, *, n_clusters: int, seed: int
+) -> Model:
+    """Return the model fitted to labelled cells: the projection, then the classifier on its points.
+
+    Parameters
+    ----------
+    counts : CSR (n, n_file_genes)
+    labels : (n,) int in 0..n_clusters - 1
+    lots : (n,) int
+    """
+    projection = fit_projection(counts, lots, parameters, seed=seed)
+    points = projection.points(counts)
+    classifier = fit_classifier(points, labels, lots, n_clusters=n_clusters, penalty=parameters.penalty)
+    return Model(projection=projection, classifier=classifier)
