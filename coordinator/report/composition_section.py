@@ -1,0 +1,176 @@
+"""The composition of every lot that the edition shows, and averages where they hide each lot behind enough others.
+
+Rules: the leading cluster comes first, so that it stands on the common zero line in every bar; the others follow by
+their mean share, unassigned cells last. Lots stand by site, the most potent first.
+"""
+
+import math
+
+from coordinator.report import sentences, texts
+from coordinator.report.contents import Bar, Cell, CellState, Column, Composition, Part, Row, Segment, Table
+from coordinator.report.lots import LotView
+from coordinator.report.numbering import Numbering
+from coordinator.report.rounding import decimal_text, share_interval_text, share_text
+from protocol.results import EndpointCard
+
+_SHORT_NAME = 3
+
+
+def composition(view: LotView, card: EndpointCard, leads: tuple[int, ...], numbering: Numbering) -> Composition | None:
+    """Return the composition figure, or None where the edition may show neither a lot nor an average."""
+    averages = () if view.shown == view.used else _average_groups(view)
+    if not view.shown and not averages:
+        return None
+    parts = _parts(view, leads)
+    bars = (
+        *(_lot_bar(view, row, card, parts) for row in _by_site_and_potency(view, card)),
+        *(_average_bar(view, role, rows, parts) for role, rows in averages),
+    )
+    lead = parts[0]
+    of_lead = [bar.segments[0] for bar in bars if bar.lot is not None]
+    suppressed = sum(segment.low != segment.high for bar in bars if bar.lot is not None for segment in bar.segments)
+    return Composition(
+        identifier="composition",
+        title=sentences.composition_title(),
+        finding=numbering.finding(
+            sentences.composition_finding(
+                lead.name,
+                share_text(min(segment.low for segment in of_lead)),
+                share_text(max(segment.high for segment in of_lead)),
+                len(of_lead),
+                suppressed,
+            )
+            if of_lead
+            else texts.COMPOSITION_AVERAGE
+        ),
+        parts=parts,
+        bars=bars,
+        potency_label=card.scale,
+        table=_table(view, averages),
+        key=(
+            Cell(texts.ZERO, CellState.ZERO),
+            Cell(texts.SUPPRESSED_EXAMPLE, CellState.SUPPRESSED),
+            Cell(texts.MISSING, CellState.MISSING),
+            Cell(texts.NOT_TESTED, CellState.NOT_ASKED),
+        ),
+    )
+
+
+def _average_groups(view: LotView) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    groups = (
+        (texts.DISCOVERY, view.discovery_used()),
+        (texts.VALIDATION_ROLE, tuple(row for row in view.used if row in view.validation)),
+    )
+    return tuple(
+        (role, rows) for role, rows in groups if view.edition.may_average([view.data.sites[row] for row in rows])
+    )
+
+
+def _parts(view: LotView, leads: tuple[int, ...]) -> tuple[Part, ...]:
+    names = view.data.clusters
+    mean = {
+        cluster: math.fsum(sum(view.share_bounds(row, cluster)) for row in view.shown or view.used)
+        for cluster in range(len(names))
+    }
+    rest = sorted((cluster for cluster in mean if cluster not in leads), key=lambda cluster: (-mean[cluster], cluster))
+    are_short = all(len(name) <= _SHORT_NAME for name in names)
+    return (
+        *(
+            Part(
+                cluster=cluster,
+                name=names[cluster],
+                short=names[cluster] if are_short else str(cluster + 1),
+                style=style,
+            )
+            for style, cluster in enumerate((*leads, *rest))
+        ),
+        Part(cluster=None, name=texts.UNASSIGNED, short="–", style=len(names)),
+    )
+
+
+def _by_site_and_potency(view: LotView, card: EndpointCard) -> list[int]:
+    potency = view.log_potency[card.endpoint]
+
+    def key(row: int) -> tuple[bool, str, bool, float, int]:
+        value = float(potency[row])
+        missing = math.isnan(value)
+        return row in view.validation, view.data.sites[row], missing, 0.0 if missing else -value, row
+
+    return sorted(view.shown, key=key)
+
+
+def _lot_bar(view: LotView, row: int, card: EndpointCard, parts: tuple[Part, ...]) -> Bar:
+    value = float(view.log_potency[card.endpoint][row])
+    missing = math.isnan(value)
+    role = texts.VALIDATION_ROLE if row in view.validation else texts.DISCOVERY
+    return Bar(
+        label=view.labels[row],
+        lot=view.number(row),
+        group=f"{view.data.sites[row]} · {role}" if view.validation else view.data.sites[row],
+        site=view.site_mark(row),
+        segments=tuple(_segment(index, *view.share_bounds(row, part.cluster)) for index, part in enumerate(parts)),
+        potency=None if missing else value,
+        potency_text=texts.MISSING if missing else decimal_text(value, 2),
+    )
+
+
+def _average(view: LotView, rows: tuple[int, ...], cluster: int | None) -> tuple[float, float]:
+    bounds = [view.share_bounds(row, cluster) for row in rows]
+    return math.fsum(low for low, _ in bounds) / len(bounds), math.fsum(high for _, high in bounds) / len(bounds)
+
+
+def _average_bar(view: LotView, role: str, rows: tuple[int, ...], parts: tuple[Part, ...]) -> Bar:
+    return Bar(
+        label=sentences.average_label(role, len(rows)),
+        lot=None,
+        group=texts.AVERAGE_GROUP,
+        site=None,
+        segments=tuple(_segment(index, *_average(view, rows, part.cluster)) for index, part in enumerate(parts)),
+        potency=None,
+        potency_text="",
+    )
+
+
+def _segment(part: int, low: float, high: float) -> Segment:
+    return Segment(part=part, low=low, high=high, text=share_interval_text(low, high))
+
+
+def _table(view: LotView, averages: tuple[tuple[str, tuple[int, ...]], ...]) -> Table:
+    clusters: tuple[int | None, ...] = (*range(len(view.data.clusters)), None)
+    return Table(
+        identifier="cells",
+        caption=texts.COLUMN_CELLS if view.shown else texts.COLUMN_SHARE,
+        columns=(
+            Column(texts.COLUMN_LOT),
+            Column(texts.COLUMN_SITE),
+            *(Column(name, numeric=True) for name in (*view.data.clusters, texts.UNASSIGNED)),
+        ),
+        rows=(
+            *(
+                Row(
+                    (
+                        Cell(view.labels[row]),
+                        Cell(view.data.sites[row]),
+                        *(view.count_cell(row, cluster) for cluster in clusters),
+                    ),
+                    lot=view.number(row),
+                )
+                for row in view.shown
+            ),
+            *(
+                Row(
+                    (
+                        Cell(sentences.average_label(role, len(rows))),
+                        Cell(texts.COLUMN_SHARE),
+                        *(_average_cell(*_average(view, rows, cluster)) for cluster in clusters),
+                    )
+                )
+                for role, rows in averages
+            ),
+        ),
+    )
+
+
+def _average_cell(low: float, high: float) -> Cell:
+    text = share_interval_text(low, high)
+    return Cell(text, CellState.SUPPRESSED if low != high else CellState.PLAIN, (low + high) / 2)

@@ -1,0 +1,59 @@
+"""The answer as plain rows for a console, rounded as on the page."""
+
+from coordinator.report import texts
+from coordinator.report.rounding import interval_text, p_text, rho_text
+from coordinator.report.validation_section import outcome
+from protocol.results import ResultSet
+
+ASSOCIATION_COLUMNS = (
+    texts.COLUMN_ENDPOINT,
+    texts.COLUMN_CLUSTER,
+    texts.COLUMN_LOTS,
+    texts.COLUMN_RHO,
+    texts.COLUMN_INTERVAL,
+    texts.COLUMN_P,
+    texts.COLUMN_ADJUSTED,
+    texts.COLUMN_SIGNIFICANT,
+)
+VALIDATION_COLUMNS = (
+    texts.COLUMN_ENDPOINT,
+    texts.COLUMN_CLUSTER,
+    texts.COLUMN_TISSUE,
+    texts.COLUMN_LOTS,
+    texts.COLUMN_RHO,
+    texts.COLUMN_P,
+    texts.COLUMN_STATE,
+)
+
+
+def association_rows(results: ResultSet) -> list[tuple[str, ...]]:
+    """Return every association, best first within its endpoint, in the order of ``ASSOCIATION_COLUMNS``."""
+    return [
+        (
+            row.endpoint,
+            row.cluster,
+            f"{row.n_lots:,}",
+            rho_text(row.rho),
+            interval_text(row.ci_low, row.ci_high),
+            p_text(row.p_value),
+            p_text(row.p_adjusted, alpha=results.study.alpha),
+            texts.SIGNIFICANT if row.significant else texts.NOT_SIGNIFICANT,
+        )
+        for row in results.associations
+    ]
+
+
+def validation_rows(results: ResultSet) -> list[tuple[str, ...]]:
+    """Return every validation row, in the order of ``VALIDATION_COLUMNS``; empty where nothing was validated."""
+    return [
+        (
+            row.endpoint,
+            row.cluster,
+            row.tissue or texts.ALL_TISSUES,
+            f"{row.n_lots:,}",
+            rho_text(row.rho),
+            p_text(row.p_value, alpha=results.study.alpha),
+            outcome(row),
+        )
+        for row in results.validation
+    ]

@@ -1,0 +1,132 @@
+"""The fixed words of the report in English: headings, labels, codes put in words.
+
+Verdict codes and numbers are the same in every language; another language is another pair of this module and
+``sentences``, with the same names.
+"""
+
+from coordinator.report.contents import CellState
+from protocol.plan import Alternative, Strata
+from protocol.results import NullMethod, VerdictCode
+
+RHO = "\N{GREEK SMALL LETTER RHO}"
+VERDICT_WORDS = {VerdictCode.FOUND: "Found", VerdictCode.NOT_FOUND: "Not found", VerdictCode.REFUSED: "Refused"}
+VERDICT_ICONS = {VerdictCode.FOUND: "✓", VerdictCode.NOT_FOUND: "○", VerdictCode.REFUSED: "✕"}
+REPORT = "Study report"
+CONTENTS = "Contents"
+FINDING = "Finding"
+FIGURE = "Figure"
+TABLE = "Data"
+CONFIDENCE = "How sure"
+LIMITS = "What this does not show"
+FILTER = "Filter rows"
+SORT = "Sort by"
+CARD = "The study"
+EXCLUDED = "Lots not used"
+FOREST = "Every cluster against potency"
+LEADS = "The leading cluster, lot by lot"
+PANELS = "Every cluster, lot by lot"
+COMPOSITION = "What each lot is made of"
+QUALITY = "Mapping quality, missing and suppressed values"
+SENSITIVITY = "Would another reasonable choice change the answer?"
+VALIDATION = "Does it hold in new lots?"
+METHODS = "Methods"
+DEVIATIONS = "Remarks and deviations"
+DOWNLOADS = "Files inside this page"
+PROVENANCE = "Where this comes from"
+NO_DEVIATIONS = "None was recorded."
+KEY = "How to read the cells"
+WITHOUT_SCRIPT = "Sorting and filtering need JavaScript; nothing else on this page does."
+UNASSIGNED = "unassigned"
+LOTS_TABLE = "Lots behind the figure"
+NOT_TESTED = "not asked"
+MISSING = "missing"
+ZERO = "0"
+SUPPRESSED_EXAMPLE = "< 5"
+CELL_MEANINGS = {
+    CellState.ZERO: "no cell",
+    CellState.SUPPRESSED: "suppressed by the site: known as a range only",
+    CellState.MISSING: "was due and did not come",
+    CellState.NOT_ASKED: "not part of the plan",
+}
+SIGNIFICANT = "significant after correction"
+NOT_SIGNIFICANT = "not significant after correction"
+HOLDS = "✓ holds"
+DOES_NOT_HOLD = "✕ does not hold"
+NOT_ELIGIBLE = "– not eligible"
+NOT_TESTABLE = "– not tested"
+ALL_TISSUES = "all tissues, stratified"
+EDITION_NAMES = {"coordinator": "Coordinator's edition", "site": "Edition for site {site}", "public": "Public edition"}
+EDITION_SENTENCES = {
+    "coordinator": "Holds every lot of every site. Not for sites or for publication.",
+    "site": "Holds this site's own lots and aggregates. No other site's lot is in it, nor in its source.",
+    "public": "Holds aggregates only. No lot and no site's name is in it, nor in its source.",
+}
+ALTERNATIVES = {
+    Alternative.TWO_SIDED: "two-sided",
+    Alternative.GREATER: "one-sided, greater",
+    Alternative.LESS: "one-sided, less",
+}
+STRATA = {
+    Strata.SITE_AND_TISSUE: "site and tissue",
+    Strata.SITE: "site",
+    Strata.TISSUE: "tissue",
+    Strata.NONE: "none (one stratum)",
+}
+NULL_METHODS = {
+    NullMethod.EXACT: "exact",
+    NullMethod.PERMUTATION: "permutation",
+    NullMethod.UNDEFINED: "not defined",
+}
+NOTHING_DEFINED = "No cluster's association is defined: no share or no potency varies between the lots."
+NOT_VALIDATED = "No validation lots have tested it yet: take it as a hypothesis."
+SURE_REFUSED = "No p-value was computed, so nothing can be said either way. The lots are shown as they are."
+LIMIT_ABSENCE = "That no association exists. Not significant means not shown with these lots."
+LIMIT_CAUSE = "A cause. Lots were observed, not altered; what follows potency may do so through something else."
+LIMIT_SHARES = "A change in numbers. Shares of a lot sum to 100%, so one cluster's rise is others' fall."
+LIMIT_SPECIFICATION = "A specification. A limit for release needs its own analysis with its own error rates."
+LIMIT_PARITY = "Anything about real lots where the lots were simulated."
+LIMIT_REFUSED = "Whether any cluster follows potency: a design that cannot reach its own alpha is not tested at all."
+FACT_QUESTION, FACT_STUDY, FACT_SITES, FACT_LOTS = "Question", "Study", "Sites", "Lots used"
+FACT_VALIDATION, FACT_EXCLUDED, FACT_POTENCY, FACT_ATLAS = "Validation lots", "Lots not used", "Potency", "Atlas"
+FACT_PLAN_HASH, FACT_ATLAS_HASH, FACT_SOFTWARE, FACT_EDITION = "Plan SHA-256", "Atlas SHA-256", "Software", "Edition"
+FACT_TEST, FACT_SEED, FACT_PARITY, FACT_SHOWN = "Test", "Seed", "Federated against pooled", "Lots shown here"
+FACT_RESULTS_HASH = "Results SHA-256"
+SITES_NOT_NAMED = "not named in this edition"
+NO_PLAN = "none: these are plain tables, analysed without a signed plan"
+NO_ATLAS = "none: the clusters are the columns of a table"
+FOREST_LEGEND_POINT = "estimate, not significant"
+FOREST_LEGEND_SIGNIFICANT = "estimate, significant"
+FOREST_LEGEND_SUPPRESSED = "where ρ may lie given suppressed counts"
+FOREST_ZERO = "no association"
+COLUMN_CLUSTER, COLUMN_RHO, COLUMN_POOLED, COLUMN_P = "Cluster", RHO, f"pooled {RHO}", "p"
+COLUMN_ADJUSTED, COLUMN_Q, COLUMN_LOTS, COLUMN_METHOD = "adjusted p", "q (BH)", "lots", "p by"
+COLUMN_SIGNIFICANT, COLUMN_LOT, COLUMN_SITE, COLUMN_TISSUE = "verdict", "Lot", "Site", "Tissue"
+COLUMN_COHORT, COLUMN_SHARE, COLUMN_CELLS, COLUMN_REASON = "Cohort", "share of lot (%)", "cells", "Reason"
+COLUMN_ENDPOINT, COLUMN_INTERVAL = "Endpoint", "interval"
+COLUMN_CODE, COLUMN_BOUNDS, COLUMN_STATE, COLUMN_DIRECTION = "Code", "bounds if suppressed", "Result", "direction"
+COLUMN_ALL_CELLS, COLUMN_UNASSIGNED = "cells after QC", "unassigned (%)"
+COLUMN_COUNTS, COLUMN_GENES = "UMI per cell (median)", "genes per cell (median)"
+COLUMN_MITO, COLUMN_COVERAGE = "mitochondrial (% of UMI, median)", "atlas genes present (%)"
+COLUMN_LOT_OUT, COLUMN_SITE_OUT, COLUMN_CLR = f"{RHO}, one lot left out", f"{RHO}, one site left out", f"{RHO} of CLR"
+COLUMN_LEAD_REMOVED, COLUMN_HETEROGENEITY = f"{RHO} without the lead (p)", "I² between sites"
+COLUMN_DISATTENUATED, COLUMN_SIGN = f"{RHO} without measurement error", "sign"
+SIGN_HOLDS, SIGN_TURNS, NOT_COMPUTED = "holds", "turns", "–"
+SHARE_SHORT = "share (%)"
+COMPOSITION_AXIS = "share of the lot's cells after QC"
+SUPPRESSED_LEGEND = "suppressed: range"
+COMPOSITION_AVERAGE = "This edition may show averages only."
+COMPOSITION_NOTHING = "Too few lots of too few sites for an average that would hide each of them: nothing can be shown."
+AVERAGE_GROUP = "Averages"
+DISCOVERY, VALIDATION_ROLE = "discovery", "validation"
+RANGES_LOTS, RANGES_SITES, RANGES_ALL = "one lot left out", "one site left out", "all lots"
+NO_SUPPRESSION = "No count of the lots used is suppressed."
+VALIDATION_SENTENCE = (
+    "One panel a tissue and cluster, tested in the direction found in discovery only; axes differ between panels."
+)
+QUALITY_ABSENT = "No mapping quality was reported: the shares came as plain tables."
+QUALITY_WITHHELD = "Quality is kept lot by lot, so this edition holds none of it."
+WITHHELD_SENTENCE = "The reason names lots that this edition does not hold."
+DOWNLOAD_ASSOCIATIONS = "every cluster with all its statistics"
+DOWNLOAD_LOTS = "cells per lot and cluster, long form; -5 means fewer than 5"
+DOWNLOAD_RESULTS = "the results as this edition may hold them, for programs"
+PRINTED = "On paper, the tables of this report hold the same numbers."
