@@ -1,0 +1,42 @@
+"""Opens every cell file of a site folder before any is mapped, so that all that is wrong is said at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from shared.errors import InputError, ProblemsError
+from site_agent.cells.lot_mapping import cell_owners
+from site_agent.cells.lots import Lot, SiteLots
+from site_agent.cells.reading import open_cells
+
+
+def require_readable_files(site: SiteLots) -> None:
+    """Raise unless each lot's file opens, holds counts and distinct cells, and has cells of the lot.
+
+    Values beyond the first are checked when they are mapped.
+
+    Raises
+    ------
+    ProblemsError
+        With one problem a file that is at fault, naming the rows of ``lots.csv`` that use it.
+    """
+    files: dict[tuple[Path, str | None], list[Lot]] = {}
+    for lot in site.lots:
+        files.setdefault((lot.file, lot.layer), []).append(lot)
+    problems = [
+        problem for (file, layer), lots in files.items() if (problem := _problem_of(file, layer, lots)) is not None
+    ]
+    if problems:
+        raise ProblemsError(f"site folder {site.folder}", problems)
+
+
+def _problem_of(file: Path, layer: str | None, lots: Sequence[Lot]) -> InputError | None:
+    try:
+        with open_cells(file, layer) as source:
+            source.require_counts()
+            source.require_distinct_cells()
+            cell_owners(source, lots)
+    except InputError as error:
+        rows = ", ".join(str(lot.row) for lot in lots)
+        where = f"lots.csv, row{'s' if len(lots) > 1 else ''} {rows}"
+        return error if str(error).startswith("lots.csv") else InputError(f"{where}: {error}", hint=error.hint)
+    return None

@@ -1,0 +1,193 @@
+"""A lot's composition: its cells mapped, held to the study's quality limits, and counted.
+
+Rules:
+
+1. A lot maps the same alone or with others. Lots that share a file are mapped in one pass over it, and no cell
+   belongs to two lots.
+2. Counts, unassigned and removed cells add up to the lot's cells.
+3. Whether a lot may be reported is said as reasons, here; the release gate decides by them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.plan import QualityLimits
+from shared.atlas.artefact import Atlas
+from shared.errors import InputError
+from site_agent.cells.lots import Lot, SiteLots
+from site_agent.cells.mapping import CellMapping, Notice, Progress, map_source
+from site_agent.cells.quality import QualityMedians, RemovedCells, apply_limits, medians
+from site_agent.cells.reading import CellSource, open_cells
+
+
+class WithheldReason(StrEnum):
+    """Why a lot is not reported at all, by the study's quality limits."""
+
+    TOO_FEW_CELLS = "too-few-cells"
+    LOW_GENE_COVERAGE = "low-gene-coverage"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LotMapping:
+    """One lot's composition.
+
+    Attributes
+    ----------
+    clusters : tuple of str
+        Of the atlas.
+    counts : ndarray of int64, ``(n_clusters,)``
+        Cells after QC in each cluster.
+    unassigned : int
+        Cells after QC in none.
+    cells, cells_after_qc : int
+        Of the lot, before and after the limits.
+    removed : RemovedCells
+        By each limit.
+    medians : QualityMedians
+        Over the cells after QC.
+    gene_coverage : float
+        Share of the atlas's genes that the file has.
+    mapping : CellMapping
+        The file's cells, shared by the lots of one file.
+    kept : ndarray of bool, ``(mapping.n_cells,)``
+        Which of them are this lot's, after QC.
+    """
+
+    clusters: tuple[str, ...]
+    counts: NDArray[np.int64]
+    unassigned: int
+    cells: int
+    cells_after_qc: int
+    removed: RemovedCells
+    medians: QualityMedians
+    gene_coverage: float
+    mapping: CellMapping
+    kept: NDArray[np.bool_]
+
+    def withheld(self, limits: QualityLimits) -> tuple[WithheldReason, ...]:
+        """Return why the limits withhold the lot; empty where it may be reported."""
+        reasons = {
+            WithheldReason.TOO_FEW_CELLS: self.cells_after_qc < limits.minimum_cells_per_lot,
+            WithheldReason.LOW_GENE_COVERAGE: self.gene_coverage < limits.minimum_gene_coverage,
+        }
+        return tuple(reason for reason, holds in reasons.items() if holds)
+
+
+def summarise_lot(
+    mapping: CellMapping, limits: QualityLimits, *, of_lot: NDArray[np.bool_] | None = None
+) -> LotMapping:
+    """Return the composition of mapped cells, or of those of one lot.
+
+    Parameters
+    ----------
+    mapping : CellMapping
+        The mapped cells.
+    limits : QualityLimits
+        Of the study plan.
+    of_lot : ndarray of bool, ``(mapping.n_cells,)``, optional
+        Which cells are the lot's; all where not given.
+
+    Raises
+    ------
+    InputError
+        As ``apply_limits``.
+    """
+    members = np.ones(mapping.n_cells, dtype=np.bool_) if of_lot is None else of_lot
+    quality = mapping.quality.only(members)
+    keep, removed = apply_limits(quality, limits)
+    kept = members.copy()
+    kept[members] = keep
+    counts, unassigned = mapping.counts(kept)
+    return LotMapping(
+        clusters=mapping.clusters,
+        counts=counts,
+        unassigned=unassigned,
+        cells=int(members.sum()),
+        cells_after_qc=int(keep.sum()),
+        removed=removed,
+        medians=medians(quality.only(keep)),
+        gene_coverage=mapping.gene_coverage,
+        mapping=mapping,
+        kept=kept,
+    )
+
+
+def map_site_lots(
+    site: SiteLots,
+    atlas: Atlas,
+    limits: QualityLimits,
+    *,
+    lots: Sequence[str] | None = None,
+    threads: int | None = None,
+    progress: Callable[[Lot], Progress | None] | None = None,
+    notice: Notice | None = None,
+) -> Iterator[tuple[Lot, LotMapping]]:
+    """Yield the lots of a site with their composition, file by file.
+
+    Parameters
+    ----------
+    site : SiteLots
+        A site folder that was read without a problem.
+    atlas : Atlas
+        The study's.
+    limits : QualityLimits
+        The study's.
+    lots : sequence of str, optional
+        Only these.
+    progress : callable, optional
+        Given the first lot of a file, returns the progress callback of that file's pass.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read or mapped, or two lots share cells.
+    """
+    wanted = [lot for lot in site.lots if lots is None or lot.lot in lots]
+    files: dict[tuple[Path, str | None], list[Lot]] = {}
+    for lot in wanted:
+        files.setdefault((lot.file, lot.layer), []).append(lot)
+    for (file, layer), together in files.items():
+        with open_cells(file, layer) as source:
+            source.require_distinct_cells()
+            owner = cell_owners(source, together)
+            mapping = map_source(
+                source,
+                atlas,
+                rows=None if (owner >= 0).all() else owner >= 0,
+                threads=threads,
+                progress=None if progress is None else progress(together[0]),
+                notice=notice,
+            )
+        mapped_owner = owner if mapping.rows is None else owner[mapping.rows]
+        for number, lot in enumerate(together):
+            yield lot, summarise_lot(mapping, limits, of_lot=np.equal(mapped_owner, number))
+
+
+def cell_owners(source: CellSource, lots: Sequence[Lot]) -> NDArray[np.int32]:
+    """Return for each cell which of ``lots`` it belongs to ``(n_cells,)``; -1 for none.
+
+    Raises
+    ------
+    InputError
+        A filter names no column or no cell, or a cell would belong to two lots.
+    """
+    owner = np.full(source.n_cells, -1, dtype=np.int32)
+    for number, lot in enumerate(lots):
+        rows = source.rows_where([(each.column, each.value) for each in lot.where])
+        if rows is None:
+            rows = np.ones(source.n_cells, dtype=np.bool_)
+        taken = owner[rows & (owner >= 0)]
+        if taken.size:
+            other = lots[int(taken[0])]
+            raise InputError(
+                f"lots.csv, rows {other.row} and {lot.row}: {taken.size} cells of {source.path.name} belong to both "
+                f"{other.lot!r} and {lot.lot!r}",
+                hint="narrow the column 'where' until each cell belongs to one lot",
+            )
+        owner[rows] = number
+    return owner

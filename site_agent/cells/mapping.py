@@ -1,0 +1,313 @@
+"""Cells to clusters of an atlas: a file of any size in one pass, in constant memory.
+
+Rules:
+
+1. A cell maps the same alone or with others, whatever the file's encoding, the cut into blocks and the number of
+   threads, bit for bit: blocks share nothing but the atlas, and results are placed by row.
+2. Reading and mapping of a block happen in one worker thread, outside the interpreter's lock. At most two blocks a
+   thread are under way, so memory does not grow with the file; what grows is 32 bytes a cell of results.
+3. Values that are no counts stop the run with an error that names the cell and says where counts are.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.atlas.artefact import Atlas
+from shared.atlas.genes import match_genes
+from shared.atlas.kernel import KernelTables, MappedBlock, Validity, map_block, prepare
+from shared.errors import InputError
+from site_agent.cells.bounds import VALUES_PER_BLOCK
+from site_agent.cells.compilation import announce_compilation
+from site_agent.cells.matrices import CellBlock, Span
+from site_agent.cells.quality import CellQuality
+from site_agent.cells.reading import CellSource, open_cells
+from site_agent.cells.sources_memory import open_anndata_object
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+UNASSIGNED_NAME = "unassigned"
+Progress = Callable[[int, int], None]
+"""Called with the cells done and the cells in all."""
+
+Notice = Callable[[str], None]
+"""Called with a sentence for the person who waits."""
+
+_MAXIMUM_THREADS = 8
+_FAULTS = {
+    Validity.NOT_FINITE: "NaN or an infinite value",
+    Validity.NEGATIVE: "a negative value",
+    Validity.NOT_INTEGER: "a value that is not whole",
+    Validity.TOO_LARGE: "a value too large for a count",
+    Validity.INDEX_OUT_OF_RANGE: "a gene outside the matrix",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CellMapping:
+    """What the atlas says of each cell. n cells, in the order of the file.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, ``(n,)``, or None
+        Rows of the file; None where every cell was mapped.
+    label : ndarray of int16, ``(n,)``
+        Index into ``clusters``; -1 unassigned.
+    best : ndarray of int16, ``(n,)``
+        The best cluster even of an unassigned cell; -1 only without counts.
+    confidence, energy : ndarray of float32, ``(n,)``
+        Calibrated probability of the best cluster; novelty (higher is stranger).
+    quality : CellQuality
+        Counts, genes and mitochondrial counts of each cell.
+    gene_coverage : float
+        Share of the atlas's genes that the file has.
+    latent : ndarray of float32, ``(n, d)``, or None
+        Points in the atlas's space, where asked for.
+    """
+
+    path: Path
+    matrix_name: str
+    atlas_name: str
+    clusters: tuple[str, ...]
+    n_cells_in_file: int
+    rows: NDArray[np.int64] | None
+    label: NDArray[np.int16]
+    best: NDArray[np.int16]
+    confidence: NDArray[np.float32]
+    energy: NDArray[np.float32]
+    quality: CellQuality
+    gene_coverage: float
+    latent: NDArray[np.float32] | None = None
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells mapped."""
+        return self.label.size
+
+    def counts(self, keep: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.int64], int]:
+        """Return cells per cluster ``(n_clusters,)`` and cells unassigned, over all cells or the kept ``(n,)``."""
+        label = self.label if keep is None else self.label[keep]
+        counted = np.bincount(label.astype(np.int64) + 1, minlength=len(self.clusters) + 1)
+        return counted[1:].astype(np.int64), int(counted[0])
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return obs columns, one row a mapped cell in the file's order: cluster, confidence, energy."""
+        import pandas as pd  # noqa: PLC0415 - slow to import, and not needed to map
+
+        names = (*self.clusters, UNASSIGNED_NAME)
+        codes = np.where(self.label < 0, len(self.clusters), self.label)
+        return pd.DataFrame(
+            {
+                "atlas_cluster": pd.Categorical.from_codes(codes.astype(np.int64), categories=pd.Index(names)),
+                "atlas_confidence": self.confidence,
+                "atlas_energy": self.energy,
+            }
+        )
+
+
+def map_cells(
+    cells: Any,  # noqa: ANN401 - a path, or an AnnData, which is not imported here
+    atlas: Atlas,
+    *,
+    layer: str | None = None,
+    where: Sequence[tuple[str, str]] | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+) -> CellMapping:
+    """Map the cells of a file, or of an AnnData in memory, onto an atlas.
+
+    Parameters
+    ----------
+    cells : path or AnnData
+        An AnnData gets ``obs['atlas_cluster']``, ``obs['atlas_confidence']``, ``obs['atlas_energy']`` and
+        ``obsm['X_atlas']``, as scanpy's functions write into theirs; with ``where``, other cells get missing values.
+    atlas : Atlas
+        The reference.
+    layer : str, optional
+        Where the counts are; X where not given.
+    where : sequence of (str, str), optional
+        obs columns and the values that a cell must have in all of them.
+    threads : int, optional
+        Worker threads; as many as there are cores, at most 8, where not given.
+    progress, notice : callable, optional
+        Called as the run goes.
+
+    Returns
+    -------
+    CellMapping
+
+    Raises
+    ------
+    InputError
+        As ``open_cells``; no counts; no gene in common with the atlas.
+    """
+    if not hasattr(cells, "obs_names"):
+        with open_cells(Path(cells), layer) as source:
+            return map_source(source, atlas, where=where, threads=threads, progress=progress, notice=notice)
+    with open_anndata_object(cells, layer) as source:
+        mapping = map_source(
+            source, atlas, where=where, threads=threads, progress=progress, notice=notice, with_latent=True
+        )
+    _annotate_object(cells, mapping)
+    return mapping
+
+
+def map_source(
+    source: CellSource,
+    atlas: Atlas,
+    *,
+    where: Sequence[tuple[str, str]] | None = None,
+    rows: NDArray[np.bool_] | None = None,
+    threads: int | None = None,
+    values_per_block: int = VALUES_PER_BLOCK,
+    with_latent: bool = False,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+) -> CellMapping:
+    """Map the cells of an open source; ``rows`` ``(n_cells,)`` narrows them besides ``where``.
+
+    Raises
+    ------
+    InputError
+        As ``map_cells``.
+    """
+    chosen = source.rows_where(where or ())
+    if rows is not None:
+        chosen = rows if chosen is None else chosen & rows
+    genes = match_genes(atlas, source.genes.identifiers, source.genes.symbols)
+    mitochondrial = source.genes.mitochondrial()
+    tables = prepare(atlas, genes, mitochondrial)
+    source.require_counts()
+    announce_compilation(notice)
+    n = source.n_cells if chosen is None else int(np.count_nonzero(chosen))
+    out = _Results(n, tables.weights.shape[1] if with_latent else 0)
+    run = _Run(source, tables, chosen, with_latent=with_latent)
+    done = 0
+    for mapped in _in_order(run, source.spans(values_per_block, chosen), thread_count(threads)):
+        out.place(mapped, done)
+        done += mapped.label.size
+        if progress is not None:
+            progress(done, n)
+    return CellMapping(
+        path=source.path,
+        matrix_name=source.matrix_name,
+        atlas_name=atlas.name,
+        clusters=atlas.clusters,
+        n_cells_in_file=source.n_cells,
+        rows=None if chosen is None else np.flatnonzero(chosen),
+        label=out.label,
+        best=out.best,
+        confidence=out.confidence,
+        energy=out.energy,
+        quality=CellQuality(
+            total_counts=out.total_counts,
+            n_genes=out.n_genes,
+            mitochondrial_counts=None if mitochondrial is None else out.mitochondrial_counts,
+        ),
+        gene_coverage=genes.coverage,
+        latent=out.latent if with_latent else None,
+    )
+
+
+def thread_count(threads: int | None) -> int:
+    """Return how many worker threads to use.
+
+    Raises
+    ------
+    InputError
+        Fewer than one was asked for.
+    """
+    if threads is None:
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(available, _MAXIMUM_THREADS)
+    if threads < 1:
+        raise InputError(f"threads: expected at least 1, found {threads}", hint="leave it out to use every core")
+    return threads
+
+
+class _Results:
+    """The arrays that grow with the number of cells."""
+
+    def __init__(self, n: int, n_dimensions: int) -> None:
+        self.label, self.best = (np.empty(n, dtype=np.int16) for _ in range(2))
+        self.confidence, self.energy = (np.empty(n, dtype=np.float32) for _ in range(2))
+        self.total_counts, self.mitochondrial_counts = (np.empty(n, dtype=np.float64) for _ in range(2))
+        self.n_genes = np.empty(n, dtype=np.int32)
+        self.latent = np.empty((n if n_dimensions else 0, n_dimensions), dtype=np.float32)
+
+    def place(self, mapped: MappedBlock, start: int) -> None:
+        to = slice(start, start + mapped.label.size)
+        self.label[to], self.best[to] = mapped.label, mapped.best
+        self.confidence[to], self.energy[to] = mapped.confidence, mapped.energy
+        self.total_counts[to], self.mitochondrial_counts[to] = mapped.total_counts, mapped.mito_counts
+        self.n_genes[to] = mapped.n_genes
+        if mapped.latent is not None:
+            self.latent[to] = mapped.latent
+
+
+class _Run:
+    """Reads and maps one block; called from worker threads."""
+
+    def __init__(
+        self, source: CellSource, tables: KernelTables, rows: NDArray[np.bool_] | None, *, with_latent: bool
+    ) -> None:
+        self._source, self._tables, self._rows, self._with_latent = source, tables, rows, with_latent
+
+    def __call__(self, span: Span) -> MappedBlock:
+        block = self._source.read(span, self._rows)
+        mapped = map_block(self._tables, block.indptr, block.indices, block.data, with_latent=self._with_latent)
+        if mapped.validity is not Validity.VALID:
+            raise self._source.no_counts(f"{_FAULTS[mapped.validity]} in {self._name(block, mapped.first_bad_row)}")
+        return mapped
+
+    def _name(self, block: CellBlock, row: int) -> str:
+        if self._rows is not None:
+            row = int(np.flatnonzero(self._rows[block.start :])[row])
+        number = block.start + row
+        return f"cell {self._source.cell_names(number, number + 1)[0]!r} (row {number})"
+
+
+def _in_order(run: _Run, spans: Any, threads: int) -> Any:  # noqa: ANN401 - iterators of spans and of mapped blocks
+    """Yield mapped blocks in the order of the spans, with at most two under way for each thread."""
+    if threads == 1:
+        yield from map(run, spans)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="crosslot-map") as pool:
+        under_way: deque[Future[MappedBlock]] = deque()
+        try:
+            for span in spans:
+                under_way.append(pool.submit(run, span))
+                if len(under_way) >= 2 * threads:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+def _annotate_object(adata: Any, mapping: CellMapping) -> None:  # noqa: ANN401 - anndata is not imported here
+    frame = mapping.to_frame()
+    latent = mapping.latent
+    if mapping.rows is None:
+        frame.index = adata.obs_names
+    else:
+        frame.index = adata.obs_names[mapping.rows]
+        frame = frame.reindex(adata.obs_names)
+        if latent is not None:
+            spread = np.full((adata.n_obs, latent.shape[1]), np.nan, dtype=np.float32)
+            spread[mapping.rows] = latent
+            latent = spread
+    for name in frame.columns:
+        adata.obs[name] = frame[name]
+    if latent is not None:
+        adata.obsm["X_atlas"] = latent
