@@ -13,9 +13,11 @@ from math import isnan
 from typing import assert_never
 
 from coordinator.reported import study_data_from_reports
+from coordinator.robustness import defined, remove_lead, sensitivities, survives
 from coordinator.study_data import StudyData
 from coordinator.units import Units, donors_in_several_strata, rows_of_cohorts, units_of
-from coordinator.verdicts import refusal_of, verdict_of
+from coordinator.validation import Discovered, validate
+from coordinator.verdicts import Over, refusal_of, verdict_of
 from protocol.identifiers import SiteId, StudyId
 from protocol.plan import (
     Alternative,
@@ -34,6 +36,7 @@ from protocol.results import (
     LotCounts,
     NullMethod,
     ResultSet,
+    Sensitivity,
     StudyCard,
     Verdict,
 )
@@ -128,53 +131,78 @@ def analyse(data: StudyData, parameters: AnalysisParameters, *, threads: int = 2
     InputError
         If the plan names a cluster that the data do not have.
     """
-    columns = parameters.family(data)
+    family = parameters.family(data)
     rows, excluded = rows_of_cohorts(data, parameters.cohorts_for(CohortRole.DISCOVERY))
-    known = {cohort.cohort for cohort in parameters.cohorts}
-    excluded += [
-        ExcludedLot(lot=lot, site=SiteId(site), code="unknown-cohort", reason=f"the plan has no cohort {cohort}")
-        for lot, site, cohort in zip(data.lots, data.sites, data.cohorts, strict=True)
-        if cohort not in known
-    ]
-    verdicts: list[Verdict] = []
-    associations: list[Association] = []
-    warnings: list[str] = []
-    used: list[Units] = []
+    excluded += _outside_every_cohort(data, parameters)
+    answers = []
     for endpoint in parameters.endpoints:
-        units, out = units_of(data, rows, endpoint, parameters.analysis.strata, columns)
+        units, out = units_of(data, rows, endpoint, parameters.analysis.strata, family)
         excluded += out
-        used.append(units)
-        repeated = donors_in_several_strata(units)
-        if repeated:
-            warnings.append(
-                f"{endpoint.endpoint}: donors with lots in several strata count once in each: {', '.join(repeated)}"
-            )
-        try:
-            table = _associations(units, endpoint, parameters, threads=threads)
-        except DesignError as error:
-            verdicts.append(refusal_of(endpoint, error))
-            continue
-        answers = _rows(
-            table, [data.clusters[column] for column in columns], units, endpoint, parameters.analysis.alpha
-        )
-        associations += answers
-        verdicts.append(
-            verdict_of(
-                endpoint,
-                answers,
-                units=len(units.lots),
-                sites=len(set(units.sites)),
-                alpha=parameters.analysis.alpha,
-                confidence=parameters.analysis.confidence,
-            )
-        )
+        answers.append(_discovery(data, units, endpoint, parameters, threads=threads))
+    validation_cohorts = parameters.cohorts_for(CohortRole.VALIDATION)
+    discovered = [found for answer in answers for found in answer.discovered]
+    validation, out = validate(data, validation_cohorts, parameters.analysis, discovered, threads=threads)
     return ResultSet(
         study=parameters.study,
         endpoints=tuple(_endpoint_card(endpoint) for endpoint in parameters.endpoints),
-        lots=_lot_counts(used, excluded),
-        verdicts=tuple(verdicts),
-        associations=tuple(associations),
-        warnings=tuple(warnings),
+        lots=_lot_counts(
+            [answer.units for answer in answers],
+            list(dict.fromkeys([*excluded, *out])),  # a lot out for one reason is named once
+            n_validation=len(rows_of_cohorts(data, validation_cohorts)[0]),
+        ),
+        verdicts=tuple(answer.verdict for answer in answers),
+        associations=tuple(row for answer in answers for row in answer.associations),
+        validation=tuple(validation),
+        warnings=tuple(warning for answer in answers for warning in answer.warnings),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What discovery says on one endpoint."""
+
+    units: Units
+    verdict: Verdict
+    associations: tuple[Association, ...] = ()
+    discovered: tuple[Discovered, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _discovery(
+    data: StudyData, units: Units, endpoint: Endpoint, parameters: AnalysisParameters, *, threads: int
+) -> _Answer:
+    plan = parameters.analysis
+    tail = tail_of(plan.alternative)
+    warnings = _warnings(units, endpoint)
+    try:
+        table = associate(
+            units.shares,
+            units.potency,
+            units.strata,
+            tail=tail,
+            alpha=plan.alpha,
+            confidence=plan.confidence,
+            draws=plan.draws,
+            entropy=named_seed(plan.seed, endpoint.endpoint, "discovery"),
+            threads=threads,
+        )
+    except DesignError as error:
+        return _Answer(units=units, verdict=refusal_of(endpoint, error), warnings=warnings)
+    removal = remove_lead(data, units, table, endpoint=endpoint, plan=plan, tail=tail, threads=threads)
+    found = survives(table, removal, plan.alpha)
+    clusters = [data.clusters[column] for column in units.family]
+    rows = _rows(table, clusters, units, endpoint, found, sensitivities(data, units, table, endpoint, removal))
+    over = Over(units=len(units.lots), lots=units.n_lots, sites=len(set(units.sites)))
+    return _Answer(
+        units=units,
+        verdict=verdict_of(endpoint, rows, over=over, alpha=plan.alpha, confidence=plan.confidence),
+        associations=tuple(rows),
+        discovered=tuple(
+            Discovered(endpoint=endpoint, cluster=row.cluster, rises=row.rho is not None and row.rho > 0)
+            for row in rows
+            if row.significant
+        ),
+        warnings=warnings,
     )
 
 
@@ -191,29 +219,20 @@ def tail_of(alternative: Alternative) -> Tail:
             assert_never(alternative)
 
 
-def _associations(units: Units, endpoint: Endpoint, parameters: AnalysisParameters, *, threads: int) -> Associations:
-    plan = parameters.analysis
-    return associate(
-        units.shares,
-        units.potency,
-        units.strata,
-        tail=tail_of(plan.alternative),
-        alpha=plan.alpha,
-        confidence=plan.confidence,
-        draws=plan.draws,
-        entropy=named_seed(plan.seed, endpoint.endpoint, "discovery"),
-        threads=threads,
-    )
-
-
 def _rows(
-    table: Associations, clusters: Sequence[str], units: Units, endpoint: Endpoint, alpha: float
+    table: Associations,
+    clusters: Sequence[str],
+    units: Units,
+    endpoint: Endpoint,
+    found: Sequence[bool],
+    sensitivity: Sequence[Sensitivity],
 ) -> list[Association]:
     return [
         Association(
             endpoint=endpoint.endpoint,
             cluster=clusters[k],
             n_lots=units.n_lots,
+            n_units=len(units.lots),
             rho=defined(table.rho[k]),
             rho_pooled=defined(table.rho_pooled[k]),
             p_value=float(table.p[k]),
@@ -222,24 +241,50 @@ def _rows(
             ci_low=defined(table.low[k]),
             ci_high=defined(table.high[k]),
             method=NullMethod.UNDEFINED if isnan(table.rho[k]) else NullMethod(table.method),
-            significant=bool(table.p_adjusted[k] <= alpha),
+            method_adjusted=NullMethod.UNDEFINED if isnan(table.rho[k]) else NullMethod(table.method_adjusted),
+            significant=found[k],
+            sensitivity=sensitivity[k],
         )
         for k in table.order()
     ]
 
 
-def defined(value: float) -> float | None:
-    """Return ``value``, or None where it is NaN: what is not defined is null, never a number."""
-    return None if isnan(value) else float(value)
+def _warnings(units: Units, endpoint: Endpoint) -> tuple[str, ...]:
+    """Return what a reader should know before the numbers."""
+    result = []
+    repeated = donors_in_several_strata(units)
+    if repeated:
+        result.append(
+            f"{endpoint.endpoint}: {len(repeated)} donors have lots in several strata and count once in each: "
+            f"{', '.join(repeated)}"
+        )
+    strata = len(set(units.strata))
+    alone = sum(units.strata.count(stratum) == 1 for stratum in set(units.strata))
+    if alone and strata > 1:
+        result.append(
+            f"{endpoint.endpoint}: {alone} of {strata} strata hold a single unit, which adds nothing to an "
+            "association within strata"
+        )
+    return tuple(result)
 
 
-def _lot_counts(used: Sequence[Units], excluded: Sequence[ExcludedLot]) -> LotCounts:
+def _outside_every_cohort(data: StudyData, parameters: AnalysisParameters) -> list[ExcludedLot]:
+    known = {cohort.cohort for cohort in parameters.cohorts}
+    return [
+        ExcludedLot(lot=lot, site=SiteId(site), code="unknown-cohort", reason=f"the plan has no cohort {cohort}")
+        for lot, site, cohort in zip(data.lots, data.sites, data.cohorts, strict=True)
+        if cohort not in known
+    ]
+
+
+def _lot_counts(used: Sequence[Units], excluded: Sequence[ExcludedLot], *, n_validation: int) -> LotCounts:
     widest = max(used, key=lambda units: units.n_lots)
     return LotCounts(
         n=widest.n_lots,
         n_units=len(widest.lots),
         sites=len(set(widest.sites)),
         strata=len(set(widest.strata)),
+        n_validation=n_validation,
         excluded=tuple(excluded),
     )
 

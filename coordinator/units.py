@@ -19,7 +19,7 @@ from typing import assert_never
 
 import numpy as np
 
-from coordinator.study_data import FloatArray, IntArray, PotencyReplicates, StudyData
+from coordinator.study_data import FloatArray, IntArray, StudyData
 from protocol.identifiers import SiteId
 from protocol.plan import Cohort, Endpoint, Normalisation, Strata
 from protocol.results import ExcludedLot
@@ -33,8 +33,12 @@ class Units:
 
     Attributes
     ----------
-    shares : (n, K) float
-        Mean share of each unit in each cluster of the family.
+    parts : (n, C + 1) float
+        Mean share of each unit in every cluster of the atlas, and unassigned last.
+    family : (K,) int
+        The columns of ``parts`` that are tested.
+    cells : (n,) float
+        Cells of all lots of the unit.
     potency : (n,) float
         Mean log potency.
     strata, sites, tissues, donors : tuple of str, n
@@ -45,7 +49,9 @@ class Units:
         The log potency of every row of the study's data; NaN where it has none or is out.
     """
 
-    shares: FloatArray
+    parts: FloatArray
+    family: IntArray
+    cells: FloatArray
     potency: FloatArray
     strata: tuple[str, ...]
     sites: tuple[str, ...]
@@ -53,6 +59,16 @@ class Units:
     donors: tuple[str, ...]
     lots: tuple[IntArray, ...]
     lot_potency: FloatArray
+
+    @property
+    def shares(self) -> FloatArray:
+        """The shares of the clusters of the family, (n, K)."""
+        return self.parts[:, self.family]
+
+    @property
+    def rows(self) -> IntArray:
+        """The rows of the study's data that are in, unit by unit."""
+        return np.concatenate(self.lots) if self.lots else np.zeros(0, dtype=np.int64)
 
     @property
     def n_lots(self) -> int:
@@ -89,14 +105,14 @@ def rows_of_cohorts(data: StudyData, cohorts: Sequence[Cohort]) -> tuple[list[in
 
 
 def units_of(
-    data: StudyData, rows: Sequence[int], endpoint: Endpoint, strata: Strata, columns: Sequence[int]
+    data: StudyData, rows: Sequence[int], endpoint: Endpoint, strata: Strata, family: Sequence[int]
 ) -> tuple[Units, list[ExcludedLot]]:
-    """Return the units of ``endpoint`` over ``rows``, with shares of clusters ``columns``, and the lots left out."""
+    """Return the units of ``endpoint`` over ``rows``, and the lots left out; ``family`` holds the tested columns."""
     potency = np.full(len(data.lots), np.nan)
     out: list[ExcludedLot] = []
     groups: dict[tuple[str, str], list[int]] = {}
     for row in rows:
-        runs = _runs(data.potency.get(endpoint.endpoint), row)
+        runs = lot_runs(data, row, endpoint)
         if not runs:
             out.append(_excluded(data, row, "no-potency", f"no value of endpoint {endpoint.endpoint}"))
         elif endpoint.normalisation is Normalisation.RUN_REFERENCE and not all(run.reference for run in runs):
@@ -114,10 +130,12 @@ def units_of(
             groups.setdefault((stratum_of(data, row, strata), data.donors[row]), []).append(row)
     keys = sorted(groups)
     lots = tuple(np.array(groups[key], dtype=np.int64) for key in keys)
-    cells = data.counts_low[:, list(columns)] + data.counts_high[:, list(columns)]
     firsts = [int(members[0]) for members in lots]
+    cells, totals = doubled_cells(data)
     return Units(
-        shares=mean_shares(cells, data.totals_low + data.totals_high, lots),
+        parts=mean_shares(cells, totals, lots),
+        family=np.array(family, dtype=np.int64),
+        cells=np.array([totals[members].sum() / 2.0 for members in lots]),
         potency=np.array([round(fsum(potency[members]) / len(members), 12) for members in lots]),
         strata=tuple(stratum for stratum, _ in keys),
         sites=tuple(data.sites[first] for first in firsts),
@@ -126,6 +144,23 @@ def units_of(
         lots=lots,
         lot_potency=potency,
     ), out
+
+
+def doubled_cells(data: StudyData) -> tuple[IntArray, IntArray]:
+    """Return twice the cells of every lot in each cluster, unassigned last, (n_lots, C + 1), and in all, (n_lots,).
+
+    Twice the middle of an interval is an integer, so that shares of suppressed counts stay exact quotients.
+    """
+    parts = np.column_stack([data.counts_low + data.counts_high, data.unassigned_low + data.unassigned_high])
+    return parts, data.totals_low + data.totals_high
+
+
+def lot_runs(data: StudyData, row: int, endpoint: Endpoint) -> tuple[Run, ...]:
+    """Return the runs of one endpoint of one lot; empty where it has none."""
+    potency = data.potency.get(endpoint.endpoint)
+    if potency is None:
+        return ()
+    return tuple(Run(replicates=values, reference=reference) for _, values, reference in potency.runs[row])
 
 
 def stratum_of(data: StudyData, row: int, strata: Strata) -> str:
@@ -146,12 +181,6 @@ def stratum_of(data: StudyData, row: int, strata: Strata) -> str:
 def donors_in_several_strata(units: Units) -> tuple[str, ...]:
     """Return the donors that make more than one unit, sorted."""
     return tuple(sorted({donor for donor in units.donors if units.donors.count(donor) > 1}))
-
-
-def _runs(potency: PotencyReplicates | None, row: int) -> tuple[Run, ...]:
-    if potency is None:
-        return ()
-    return tuple(Run(replicates=values, reference=reference) for _, values, reference in potency.runs[row])
 
 
 def _excluded(data: StudyData, row: int, code: str, reason: str) -> ExcludedLot:

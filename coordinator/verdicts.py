@@ -5,45 +5,90 @@ be so. A refusal gives its reason in the place of an answer.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from protocol.plan import Endpoint
 from protocol.results import Association, Verdict, VerdictCode
 from shared.errors import DesignError
 
 
+@dataclass(frozen=True, kw_only=True)
+class Over:
+    """What an answer rests on."""
+
+    units: int
+    lots: int
+    sites: int
+
+    def __str__(self) -> str:
+        lots = _count(self.lots, "lot") + (f" ({_count(self.units, 'donor')})" if self.units != self.lots else "")
+        return f"{lots} at {_count(self.sites, 'site')}"
+
+
 def verdict_of(
-    endpoint: Endpoint, associations: Sequence[Association], *, units: int, sites: int, alpha: float, confidence: float
+    endpoint: Endpoint, associations: Sequence[Association], *, over: Over, alpha: float, confidence: float
 ) -> Verdict:
     """Return the verdict on ``associations`` (best first, at least one) of one endpoint."""
     hits = tuple(row for row in associations if row.significant)
-    over = f"{units} lots of {_count(sites, 'site')}"
-    family = _count(len(associations), "cluster")
-    best = associations[0]
     if hits:
-        lead = hits[0]
-        sentence = (
-            f"The share of {lead.cluster} {_moves(lead.rho)} {endpoint.assay} over {over}: rho {_number(lead.rho)} "
-            f"({confidence:.0%} interval {_number(lead.ci_low)} to {_number(lead.ci_high)}), "
-            f"p {_p(lead.p_adjusted)} after correction over {family}."
-        )
-        if len(hits) > 1:
-            others = ", ".join(f"{row.cluster} (rho {_number(row.rho)}, p {_p(row.p_adjusted)})" for row in hits[1:])
-            sentence += f" So {'does' if len(hits) == 2 else 'do'} {others}, also with {lead.cluster} set aside."  # noqa: PLR2004
         return Verdict(
             endpoint=endpoint.endpoint,
             code=VerdictCode.FOUND,
             clusters=tuple(row.cluster for row in hits),
-            sentence=sentence,
+            sentence=_found(endpoint, associations, hits, over=over, alpha=alpha, confidence=confidence),
         )
-    before = f"The strongest is {best.cluster}: rho {_number(best.rho)}, p {_p(best.p_value)}"
-    if best.p_value is not None and best.p_value <= alpha and len(associations) > 1:
-        sentence = (
-            f"Not significant after correction over the {len(associations)} clusters: no share is shown to follow "
-            f"{endpoint.assay} over {over}. {before} before correction, {_p(best.p_adjusted)} after it."
+    return Verdict(
+        endpoint=endpoint.endpoint,
+        code=VerdictCode.NOT_FOUND,
+        sentence=_not_found(endpoint, associations, over=over, alpha=alpha),
+    )
+
+
+def _found(
+    endpoint: Endpoint,
+    associations: Sequence[Association],
+    hits: Sequence[Association],
+    *,
+    over: Over,
+    alpha: float,
+    confidence: float,
+) -> str:
+    lead = hits[0]
+    family = f" after correction over the {len(associations)} clusters" if len(associations) > 1 else ""
+    sentence = (
+        f"The share of {lead.cluster} {_moves(lead.rho)} {endpoint.assay} over {over}: rho {_number(lead.rho)} "
+        f"({confidence:.0%} interval {_number(lead.ci_low)} to {_number(lead.ci_high)}), "
+        f"p {_p(lead.p_adjusted)}{family}."
+    )
+    if hits[1:]:
+        others = _listed([f"{row.cluster} (rho {_number(row.rho)}, p {_p(row.p_adjusted)})" for row in hits[1:]])
+        sentence += f" Also with {lead.cluster} set aside, an association holds for {others}."
+    dragged = [
+        row.cluster
+        for row in associations
+        if not row.significant and row.p_adjusted is not None and row.p_adjusted <= alpha
+    ]
+    if dragged:
+        sentence += (
+            f" {_listed(dragged)} {'passes' if len(dragged) == 1 else 'pass'} the correction too, but not with "
+            f"{lead.cluster} set aside: shares sum to 1, which alone can bring this about."
         )
-    else:
-        sentence = f"No share is shown to follow {endpoint.assay} over {over}, out of {family}. {before}."
-    return Verdict(endpoint=endpoint.endpoint, code=VerdictCode.NOT_FOUND, sentence=sentence)
+    return sentence
+
+
+def _not_found(endpoint: Endpoint, associations: Sequence[Association], *, over: Over, alpha: float) -> str:
+    best = associations[0]
+    several = len(associations) > 1
+    strongest = (
+        f"{'The strongest is' if several else 'For'} {best.cluster}: rho {_number(best.rho)}, p {_p(best.p_value)}"
+    )
+    if several and best.p_value is not None and best.p_value <= alpha:
+        return (
+            f"Not significant after correction over the {len(associations)} clusters: no cluster's share is shown to "
+            f"follow {endpoint.assay} over {over}. {strongest} before correction, {_p(best.p_adjusted)} after it."
+        )
+    family = f" in a family of {len(associations)} clusters" if several else ""
+    return f"No cluster's share is shown to follow {endpoint.assay} over {over}{family}. {strongest}."
 
 
 def refusal_of(endpoint: Endpoint, error: DesignError) -> Verdict:
@@ -63,6 +108,10 @@ def _moves(rho: float | None) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _number(value: float | None) -> str:

@@ -100,7 +100,11 @@ class LeaveOneOut(Message):
 
 
 class Sensitivity(Message):
-    """What the headline rho becomes under each other reasonable choice."""
+    """What the headline rho becomes under each other reasonable choice.
+
+    ``p_after_lead_removal`` is adjusted over what is left of the family; it is computed where a second cluster passes
+    the correction. ``rho_disattenuated`` is what rho might be without measurement error: never the headline.
+    """
 
     leave_one_lot_out: LeaveOneOut | None = None
     leave_one_site_out: LeaveOneOut | None = None
@@ -130,8 +134,10 @@ class Association(Message):
     q_value: _P
     ci_low: _Rho
     ci_high: _Rho
-    method: NullMethod
-    significant: bool
+    method: NullMethod  # of p_value
+    method_adjusted: NullMethod = NullMethod.UNDEFINED  # of p_adjusted
+    n_units: int | None = None  # units of analysis (donors)
+    significant: bool  # adjusted p within alpha, and for all but the lead also once the lead is removed
     sensitivity: Sensitivity = Sensitivity()
 
 

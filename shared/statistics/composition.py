@@ -23,7 +23,8 @@ def shares(cells: IntArray, totals: IntArray) -> FloatArray:
     [[0.05], [0.12]]
     """
     whole = totals[:, None].astype(np.float64)
-    return np.divide(cells, whole, out=np.full(cells.shape, np.nan), where=whole > 0)
+    result: FloatArray = np.divide(cells, whole, out=np.full(cells.shape, np.nan), where=whole > 0)
+    return result
 
 
 def mean_shares(cells: IntArray, totals: IntArray, units: Sequence[IntArray]) -> FloatArray:
@@ -63,13 +64,3 @@ def centred_log_ratios(parts: FloatArray, cells: FloatArray) -> FloatArray:
     whole = parts.sum(axis=1, keepdims=True)
     logs = np.log(np.where(zero, half_a_cell, parts * (1.0 - spent / whole)))
     return np.asarray(logs - logs.mean(axis=1, keepdims=True), dtype=np.float64)
-
-
-def without_part(parts: FloatArray, removed: int) -> FloatArray:
-    """Return the other parts over what is left without part ``removed``, (n, K - 1): re-closure.
-
-    ``parts`` (n, K) must hold every part of the whole. A row that was nothing but the removed part becomes zeros.
-    """
-    rest = np.delete(parts, removed, axis=1)
-    whole = rest.sum(axis=1, keepdims=True)
-    return np.divide(rest, whole, out=np.zeros_like(rest), where=whole > 0)

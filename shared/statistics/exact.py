@@ -45,7 +45,7 @@ def can_be_exact(design: RankedDesign) -> bool:
         min(factorial(int(size)), width) * total
         for size, width, total in zip(sizes, widths, np.cumsum(widths), strict=True)
     )
-    return steps * design.n_columns <= _MOST_CONVOLUTION_STEPS
+    return bool(steps * design.n_columns <= _MOST_CONVOLUTION_STEPS)
 
 
 def exact_p(design: RankedDesign, upper: IntArray, lower: IntArray) -> FloatArray:

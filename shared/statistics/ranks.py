@@ -186,6 +186,15 @@ def stratified_rho(x: ArrayLike, y: ArrayLike, strata: ArrayLike) -> FloatArray:
     return rank_design(x, y, strata).rho
 
 
+def stratum_means(values: FloatArray, codes: IntArray) -> FloatArray:
+    """Return the mean of each unit's stratum, same shape as ``values`` (n, ...); ``codes`` (n,) may have gaps."""
+    present, inverse, sizes = np.unique(codes, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(present), *values.shape[1:]))
+    np.add.at(sums, inverse, values)
+    result: FloatArray = (sums.T / sizes).T[inverse]
+    return result
+
+
 def _stratum_sums(ranks: IntArray, strata: Strata) -> np.ndarray:
     """Return the sums of ``ranks`` (n, K) in each stratum, (S, K), as Python integers: products must not overflow."""
     order = np.concatenate(strata.members) if len(strata.sizes) else np.zeros(0, dtype=np.int64)

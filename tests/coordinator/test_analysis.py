@@ -8,6 +8,7 @@ import pytest
 
 from coordinator.analysis import AnalysisParameters, analyse, parameters_from_plan, study_data_from_reports
 from coordinator.study_data import PotencyReplicates, StudyData
+from protocol.identifiers import EndpointId, Sha256
 from protocol.plan import (
     Alternative,
     AnalysisPlan,
@@ -24,7 +25,8 @@ from protocol.report import Count, Disclosure, LotQuality, LotReport, PotencySer
 from protocol.results import NullMethod, VerdictCode
 from shared.errors import ProblemsError
 
-_HASH = "ab" * 32
+_HASH = Sha256("ab" * 32)
+_VEGF = EndpointId("vegf")
 _SHAPE = np.array([[90, 610, 300], [140, 570, 290], [210, 490, 300], [260, 500, 240]])
 
 
@@ -36,7 +38,7 @@ def _plan(**changes: object) -> StudyPlan:
         "opens": "2026-Q3",
         "atlas": AtlasReference(name="atlas", sha256=_HASH, clusters=("c0", "c1", "c2")),
         "sites": ("a", "b"),
-        "endpoints": (Endpoint(endpoint="vegf", assay="VEGF ELISA", unit="pg/mL"),),
+        "endpoints": (Endpoint(endpoint=_VEGF, assay="VEGF ELISA", unit="pg/mL"),),
         "cohorts": (Cohort(cohort="discovery", role=CohortRole.DISCOVERY),),
         "analysis": AnalysisPlan(seed=1),
     }
@@ -64,7 +66,7 @@ def _report(site: str, lot: int, counts: Sequence[int], value: float, **changes:
             median_counts=5_000.0, median_genes=2_000.0, median_mitochondrial_share=None, gene_coverage=1.0
         ),
         "potency": (
-            PotencySeries(endpoint="vegf", assay="VEGF ELISA", unit="pg/mL", run="r1", replicates=(value, value)),
+            PotencySeries(endpoint=_VEGF, assay="VEGF ELISA", unit="pg/mL", run="r1", replicates=(value, value)),
         ),
         "software": Software(crosslot="0.1.0", mapper="1"),
         "disclosure": Disclosure(
@@ -122,7 +124,7 @@ def test_a_share_that_follows_potency_at_every_site_is_found() -> None:
     assert best.p_value == 2 / 576
     assert results.verdicts[0].code is VerdictCode.FOUND
     assert results.verdicts[0].clusters[0] == "c0"
-    assert "The share of c0 rises with VEGF ELISA over 8 lots of 2 sites" in results.verdicts[0].sentence
+    assert "The share of c0 rises with VEGF ELISA over 8 lots at 2 sites" in results.verdicts[0].sentence
     assert (results.lots.n, results.lots.n_units, results.lots.sites, results.lots.strata) == (8, 8, 2, 2)
 
 
@@ -190,7 +192,7 @@ def test_two_reports_of_one_version_are_refused() -> None:
 
 
 def test_mixed_units_are_refused_all_at_once() -> None:
-    series = PotencySeries(endpoint="vegf", assay="VEGF ELISA", unit="ng/mL", run="r1", replicates=(1.0,))
+    series = PotencySeries(endpoint=_VEGF, assay="VEGF ELISA", unit="ng/mL", run="r1", replicates=(1.0,))
     reports = [report.model_copy(update={"potency": (series,)}) for report in _reports()]
     with pytest.raises(ProblemsError, match="8 problems") as caught:
         study_data_from_reports(_plan(), reports)
@@ -198,7 +200,7 @@ def test_mixed_units_are_refused_all_at_once() -> None:
 
 
 def test_a_lot_out_of_the_analysis_is_named_with_its_reason() -> None:
-    endpoint = Endpoint(endpoint="vegf", assay="VEGF ELISA", unit="pg/mL", normalisation=Normalisation.RUN_REFERENCE)
+    endpoint = Endpoint(endpoint=_VEGF, assay="VEGF ELISA", unit="pg/mL", normalisation=Normalisation.RUN_REFERENCE)
     cohort = Cohort(cohort="discovery", role=CohortRole.DISCOVERY, tissues=("bone marrow",))
     plan = _plan(endpoints=(endpoint,), cohorts=(cohort,))
     reports = _reports()
