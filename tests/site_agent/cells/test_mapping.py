@@ -142,7 +142,7 @@ def test_broken_count_anywhere_is_named_with_its_cell(
     monkeypatch.setattr("site_agent.cells.reading._PROBED_VALUES", 10)
     adata = small_study.adata()
     adata.layers["counts"] = small_study.counts.copy()
-    adata.X.data[adata.X.indptr[300]] = value  # type: ignore[union-attr]  # scipy
+    adata.X.data[adata.X.indptr[300]] = value
     adata.write_h5ad(tmp_path / "a.h5ad")
     with pytest.raises(InputError, match=f"found .*{found}.* in cell 'cell300' \\(row 300\\)") as caught:
         map_cells(tmp_path / "a.h5ad", small_study.atlas, threads=2)

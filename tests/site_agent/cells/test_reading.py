@@ -164,7 +164,7 @@ def test_narrow_number_types_are_exact(tmp_path: Path, counts: NDArray[np.int64]
 @pytest.mark.parametrize("layout", ["csr", "csc", "dense"])
 def test_zarr_reads_the_same(tmp_path: Path, counts: NDArray[np.int64], layout: str, version: int) -> None:
     adata = make(counts)
-    adata.X = counts.astype(np.float32) if layout == "dense" else adata.X.asformat(layout)  # type: ignore[union-attr]  # scipy
+    adata.X = counts.astype(np.float32) if layout == "dense" else adata.X.asformat(layout)
     with warnings.catch_warnings(), ad.settings.override(zarr_write_format=version):
         warnings.simplefilter("ignore")  # anndata announces its next defaults
         adata.write_zarr(tmp_path / "a.zarr")

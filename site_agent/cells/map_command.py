@@ -1,0 +1,78 @@
+"""What ``crosslot-site map`` does: one file, one atlas, one folder of results. All of it stays at the site."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from protocol.plan import QualityLimits
+from shared.atlas.artefact import MAXIMUM_BYTES, Atlas, from_bytes, sha256
+from shared.runtime.files import appearing_whole, read_bounded
+from site_agent.cells.annotation import annotate_file
+from site_agent.cells.lot_mapping import summarise_lot
+from site_agent.cells.lots import CellFilter
+from site_agent.cells.mapping import Notice, Progress, map_source
+from site_agent.cells.mapping_files import SUMMARY_FILE, MappingSummary, summary_of, write_mapping
+from site_agent.cells.reading import open_cells
+
+
+def read_atlas(path: Path) -> tuple[Atlas, str]:
+    """Return an atlas and the SHA-256 of its bytes.
+
+    Raises
+    ------
+    InputError
+        The file is missing, too large, or no atlas.
+    """
+    data = read_bounded(path, limit=MAXIMUM_BYTES, what="an atlas")
+    return from_bytes(data), sha256(data)
+
+
+def map_file(
+    cells: Path,
+    atlas: Path,
+    out: Path,
+    *,
+    where: Sequence[CellFilter] = (),
+    layer: str | None = None,
+    limits: QualityLimits | None = None,
+    annotate: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+) -> MappingSummary:
+    """Map one file and write ``cells.parquet`` and ``summary.json`` into ``out``, whole or not at all.
+
+    Parameters
+    ----------
+    cells, atlas, out : Path
+        The cells, the atlas, and a folder that is new, empty, or an earlier output of this command.
+    where, layer : optional
+        Which cells; which matrix.
+    limits : QualityLimits, optional
+        Of a study plan; by default every cell with counts remains.
+    annotate : bool
+        Write the result into the file's obs too, at the end.
+    threads, progress, notice : optional
+        As ``map_cells``.
+
+    Returns
+    -------
+    MappingSummary
+
+    Raises
+    ------
+    InputError
+        As ``map_cells``; ``out`` cannot be written; the file cannot be annotated.
+    """
+    reference, digest = read_atlas(atlas)
+    used = limits or QualityLimits()
+    with appearing_whole(out, replaces=SUMMARY_FILE) as folder:
+        with open_cells(cells, layer) as source:
+            source.require_distinct_cells()
+            filters = [(each.column, each.value) for each in where]
+            mapping = map_source(source, reference, where=filters, threads=threads, progress=progress, notice=notice)
+            lot = summarise_lot(mapping, used)
+            summary = summary_of(lot, used, atlas_sha256=digest, where=tuple(map(str, where)))
+            write_mapping(folder, lot, summary, source.cell_names)
+        if annotate:
+            annotate_file(cells, mapping)
+    return summary

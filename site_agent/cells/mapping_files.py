@@ -1,0 +1,197 @@
+"""What a mapping run leaves on the site's own disk: ``cells.parquet`` and ``summary.json``.
+
+Both are local: nothing here is meant to leave. They appear together and whole, or not at all.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from protocol.message import Message
+from protocol.plan import QualityLimits
+from site_agent.cells.lot_mapping import LotMapping
+from site_agent.cells.mapping import UNASSIGNED_NAME, CellMapping
+
+CELLS_FILE = "cells.parquet"
+SUMMARY_FILE = "summary.json"
+
+_CELLS_PER_GROUP = 2**17
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ClusterShare(Message):
+    """One cluster's cells, and its share of all cells after QC; null where no cell remains."""
+
+    cluster: str
+    cells: int
+    share: _Share | None
+
+
+class RemovedSummary(Message):
+    """Cells removed, by the first limit that each broke."""
+
+    no_counts: int
+    few_counts: int
+    few_genes: int
+    high_mitochondrial_share: int
+
+
+class CellsSummary(Message):
+    """Where the lot's cells went."""
+
+    in_file: int
+    of_lot: int
+    after_qc: int
+    removed: RemovedSummary
+
+
+class QualitySummary(Message):
+    """Medians over cells after QC, null where not known, and the share of the atlas's genes that the file has."""
+
+    median_counts: float | None
+    median_genes: float | None
+    median_mitochondrial_share: float | None
+    gene_coverage: _Share
+
+
+class MappingSummary(Message):
+    """What ``summary.json`` holds."""
+
+    schema_id: Literal["crosslot.mapping-summary/1"] = Field(default="crosslot.mapping-summary/1", alias="schema")
+    atlas: str
+    atlas_sha256: str
+    file: str
+    matrix: str
+    where: tuple[str, ...]
+    cells: CellsSummary
+    clusters: tuple[ClusterShare, ...]
+    unassigned: ClusterShare
+    quality: QualitySummary
+    limits: QualityLimits
+    withheld: tuple[str, ...]
+
+
+def summary_of(
+    lot: LotMapping, limits: QualityLimits, *, atlas_sha256: str, where: tuple[str, ...] = ()
+) -> MappingSummary:
+    """Return the summary of one lot.
+
+    Parameters
+    ----------
+    lot : LotMapping
+        The lot.
+    limits : QualityLimits
+        That it was held to.
+    atlas_sha256 : str
+        Of the atlas's exact bytes.
+    where : tuple of str
+        The filters, as ``column=value``.
+    """
+    removed, quality = lot.removed, lot.medians
+
+    def share(cells: int) -> float | None:
+        return cells / lot.cells_after_qc if lot.cells_after_qc else None
+
+    counts = lot.counts.tolist()
+    return MappingSummary(
+        atlas=lot.mapping.atlas_name,
+        atlas_sha256=atlas_sha256,
+        file=lot.mapping.path.name,
+        matrix=lot.mapping.matrix_name,
+        where=where,
+        cells=CellsSummary(
+            in_file=lot.mapping.n_cells_in_file,
+            of_lot=lot.cells,
+            after_qc=lot.cells_after_qc,
+            removed=RemovedSummary(
+                no_counts=removed.no_counts,
+                few_counts=removed.few_counts,
+                few_genes=removed.few_genes,
+                high_mitochondrial_share=removed.high_mitochondrial_share,
+            ),
+        ),
+        clusters=tuple(
+            ClusterShare(cluster=name, cells=cells, share=share(cells))
+            for name, cells in zip(lot.clusters, counts, strict=True)
+        ),
+        unassigned=ClusterShare(cluster=UNASSIGNED_NAME, cells=lot.unassigned, share=share(lot.unassigned)),
+        quality=QualitySummary(
+            median_counts=quality.counts,
+            median_genes=quality.genes,
+            median_mitochondrial_share=quality.mitochondrial_share,
+            gene_coverage=lot.gene_coverage,
+        ),
+        limits=limits,
+        withheld=tuple(lot.withheld(limits)),
+    )
+
+
+def write_mapping(
+    folder: Path, lot: LotMapping, summary: MappingSummary, cell_names: Callable[[int, int], list[str]]
+) -> None:
+    """Write both files into an existing folder (``shared.runtime.files.appearing_whole`` makes it appear whole).
+
+    Parameters
+    ----------
+    cell_names : callable
+        As ``CellSource.cell_names``.
+    """
+    write_cells(folder / CELLS_FILE, lot, cell_names)
+    text = summary.model_dump_json(by_alias=True, indent=2) + "\n"
+    (folder / SUMMARY_FILE).write_text(text, encoding="utf-8")
+
+
+def write_cells(path: Path, lot: LotMapping, cell_names: Callable[[int, int], list[str]]) -> None:
+    """Write one row a mapped cell: name, cluster, confidence, energy, and whether QC kept it.
+
+    In row groups, so that a million names are never held at once.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - only where a table is written
+    import pyarrow.parquet as pq  # noqa: PLC0415 - only where a table is written
+
+    mapping = lot.mapping
+    schema = pa.schema(
+        [
+            ("cell", pa.string()),
+            ("cluster", pa.dictionary(pa.int32(), pa.string())),
+            ("confidence", pa.float32()),
+            ("energy", pa.float32()),
+            ("passed_qc", pa.bool_()),
+        ]
+    )
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for start in range(0, mapping.n_cells, _CELLS_PER_GROUP):
+            piece = slice(start, min(start + _CELLS_PER_GROUP, mapping.n_cells))
+            columns = [
+                pa.array(_names(mapping, piece, cell_names), pa.string()),
+                _clusters(pa, mapping, piece),
+                pa.array(mapping.confidence[piece]),
+                pa.array(mapping.energy[piece]),
+                pa.array(lot.kept[piece]),
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def _names(mapping: CellMapping, piece: slice, cell_names: Callable[[int, int], list[str]]) -> list[str]:
+    if mapping.rows is None:
+        return cell_names(piece.start, piece.stop)
+    rows = mapping.rows[piece]
+    names: list[str] = []
+    # Rows rise: they are read in runs of the file, each no longer than a row group.
+    for first in range(int(rows[0]), int(rows[-1]) + 1, _CELLS_PER_GROUP):
+        last = min(first + _CELLS_PER_GROUP, int(rows[-1]) + 1)
+        here = rows[np.searchsorted(rows, first) : np.searchsorted(rows, last)]
+        if here.size:
+            read = cell_names(first, last)
+            names.extend(read[row - first] for row in here.tolist())
+    return names
+
+
+def _clusters(pa: Any, mapping: CellMapping, piece: slice) -> Any:  # noqa: ANN401 - pyarrow ships no types
+    names = (*mapping.clusters, UNASSIGNED_NAME)
+    codes = np.where(mapping.label[piece] < 0, len(mapping.clusters), mapping.label[piece]).astype(np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names))
