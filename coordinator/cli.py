@@ -1,16 +1,14 @@
 """``crosslot-coordinator``: what the neutral third party does."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from coordinator.analyse_command import analyse_study, analyse_tables
-from coordinator.report.table import ASSOCIATION_COLUMNS, association_rows
+from coordinator.analyse_command import analyse_study
+from coordinator.report.table import ASSOCIATION_COLUMNS, VALIDATION_COLUMNS, association_rows, validation_rows
 from coordinator.signing_commands import create_key, sign_atlas_file, sign_study_file
-from coordinator.written import write_outcome
+from coordinator.written import REPORT_FILE, RESULTS_FILE, write_outcome
 from protocol.results import ResultSet
-from shared.errors import InputError
 from shared.runtime.console import CommandGroup, json_option, print_json, print_table, remark
 
 _FILE = click.Path(path_type=Path)
@@ -79,41 +77,27 @@ def study_sign(draft: Path, atlas: Path, key_path: Path, out: Path, as_json: boo
 
 
 @main.command("analyse")
-@click.option("--plan", type=_FILE, help="The signed plan.")
-@click.option("--roster", type=_FILE, help="The roster: whose key is whose.")
-@click.option("--coordinator-key", type=_FILE, help="The coordinator's public key (.pub): whose plan to believe.")
-@click.option("--envelopes", type=_FILE, help="The folder of collected lot report envelopes (*.json).")
-@click.option("--counts", type=_FILE, help="Instead of a study: a table of lots by clusters (CSV).")
-@click.option("--potency", type=_FILE, help="With --counts: a table of potency values (CSV).")
-@click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True, max_open=True), default=0.05, show_default=True)
-@click.option(
-    "--seed", type=click.IntRange(0), default=1, show_default=True, help="With --counts: of the permutations."
-)
+@click.option("--plan", type=_FILE, required=True, help="The signed plan.")
+@click.option("--roster", type=_FILE, required=True, help="The signed roster: whose key is whose.")
+@click.option("--coordinator-key", type=_FILE, required=True, help="The public key (.pub) whose signatures to believe.")
+@click.option("--envelopes", type=_FILE, required=True, help="The folder of collected lot report envelopes (*.json).")
 @click.option("--out", type=_FILE, required=True, help="Where results.json and report.html go.")
 @json_option
-def analyse(out: Path, as_json: bool, **inputs: Any) -> None:  # noqa: ANN401 - click's values, named in the decorators
-    """Correlate composition with potency: of collected envelopes, or of plain tables."""
-    study_inputs = (inputs["plan"], inputs["roster"], inputs["coordinator_key"], inputs["envelopes"])
-    table_inputs = (inputs["counts"], inputs["potency"])
-    if all(study_inputs) and not any(table_inputs):
-        outcome = analyse_study(*study_inputs)
-    elif all(table_inputs) and not any(study_inputs):
-        outcome = analyse_tables(*table_inputs, alpha=inputs["alpha"], seed=inputs["seed"])
-    else:
-        raise InputError(
-            "expected either --plan, --roster, --coordinator-key and --envelopes, or --counts and --potency",
-            hint="see crosslot-coordinator analyse --help",
-        )
+def analyse(plan: Path, roster: Path, coordinator_key: Path, envelopes: Path, out: Path, as_json: bool) -> None:
+    """Verify collected envelopes and correlate composition with potency."""
+    outcome = analyse_study(plan, roster, coordinator_key, envelopes)
     write_outcome(outcome, out)
     show_results(outcome.results, as_json=as_json)
-    remark(f"wrote {out / 'results.json'} and {out / 'report.html'}")
+    remark(f"wrote {out / RESULTS_FILE} and {out / REPORT_FILE}")
 
 
 def show_results(results: ResultSet, *, as_json: bool) -> None:
-    """Print the associations and the verdicts to stdout."""
+    """Print the associations, what validation found, and the verdicts to stdout."""
     if as_json:
         print_json(results.model_dump(mode="json"))
         return
     print_table(results.study.title, ASSOCIATION_COLUMNS, association_rows(results))
+    if results.validation:
+        print_table("Validation", VALIDATION_COLUMNS, validation_rows(results))
     for verdict in results.verdicts:
         click.echo(verdict.sentence)

@@ -5,16 +5,23 @@ SPEC 2.6: no text of an exception leaves. Whatever fails is answered with a cata
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Protocol
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from protocol.errors import ErrorCode
-from protocol.exchange import ACTION, ANSWER, CODE, PLAN, QUERY, RECORD, REPORTS, Ask, BareCode
-from site_agent.agent import Agent
+from protocol.exchange import ACTION, ANSWER, CODE, PLAN, QUERY, RECORD, REPORTS, Ask, BareCode, Reply
 
 
-def make_client_app(agent: Agent, *, clock: Callable[[], datetime], log: Callable[[str], None]) -> ClientApp:
+class Answering(Protocol):
+    """What answers behind the app: an agent."""
+
+    def answer(self, ask: Ask, now: datetime) -> Reply | BareCode:
+        """Return the answer to what the coordinator sent, at the given time."""
+
+
+def make_client_app(agent: Answering, *, clock: Callable[[], datetime], log: Callable[[str], None]) -> ClientApp:
     """Return the ClientApp through which ``agent`` answers."""
     app = ClientApp()
 
@@ -31,7 +38,7 @@ def make_client_app(agent: Agent, *, clock: Callable[[], datetime], log: Callabl
     return app
 
 
-def _answer(agent: Agent, message: Message, now: datetime) -> ConfigRecord:
+def _answer(agent: Answering, message: Message, now: datetime) -> ConfigRecord:
     asked = message.content.get(RECORD)
     query, plan = (asked.get(QUERY), asked.get(PLAN)) if isinstance(asked, ConfigRecord) else (None, None)
     if not isinstance(query, bytes) or not isinstance(plan, bytes):

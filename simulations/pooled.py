@@ -1,0 +1,177 @@
+"""The oracle: what one would compute who held all cells in one place, and how far the federated run is from it.
+
+It goes its own way from the cells to the table: all lots of all sites concatenated into one AnnData, mapped at once,
+quality limits applied by its own arithmetic, potency as the sites wrote it. Only the statistics are shared; they have
+their own reference values.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import anndata
+import numpy as np
+from numpy.typing import NDArray
+
+from coordinator.analysis import analyse, parameters_from_plan
+from coordinator.study_data import PotencyReplicates, StudyData
+from protocol.identifiers import SiteId
+from protocol.plan import QualityLimits, StudyPlan
+from protocol.pseudonyms import NameKind, pseudonym
+from protocol.results import Association, Parity, ResultSet
+from shared.atlas.artefact import from_bytes
+from simulations.keys import pseudonym_secret
+from simulations.study_source import StudySource
+from site_agent.cells.lots import Lot
+from site_agent.cells.mapping import map_cells
+from site_agent.cells.potency_rows import PotencyRows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _PooledLot:
+    site: SiteId
+    lot: Lot
+    name: str  # the pseudonym under which the coordinator knows the lot
+    donor: str
+    potency: tuple[PotencyRows, ...]
+
+
+def pooled_data(source: StudySource, advance: Callable[[], None]) -> StudyData:
+    """Return the study's table computed from all cells in one place, lots under their pseudonyms."""
+    lots = sorted(_pooled_lots(source), key=lambda each: (each.site, each.name))
+    cells = _concatenated(lots)
+    advance()
+    mapping = map_cells(cells, from_bytes(source.atlas))
+    advance()
+    kept = _kept(cells, source.plan.quality)
+    owner = cells.obs["pooled_lot"].to_numpy()
+    tables = [mapping.counts(kept & (owner == number)) for number in range(len(lots))]
+    big_enough = [
+        counts.sum() + unassigned >= source.plan.quality.minimum_cells_per_lot for counts, unassigned in tables
+    ]
+    lots = [lot for lot, enough in zip(lots, big_enough, strict=True) if enough]
+    tables = [table for table, enough in zip(tables, big_enough, strict=True) if enough]
+    counts = np.array([table[0] for table in tables], dtype=np.int64)
+    unassigned = np.array([table[1] for table in tables], dtype=np.int64)
+    totals = counts.sum(axis=1) + unassigned
+    return StudyData(
+        lots=tuple(each.name for each in lots),
+        sites=tuple(each.site for each in lots),
+        donors=tuple(each.donor for each in lots),
+        tissues=tuple(each.lot.tissue for each in lots),
+        cohorts=tuple(each.lot.cohort for each in lots),
+        clusters=source.plan.atlas.clusters,
+        counts_low=counts,
+        counts_high=counts,
+        unassigned_low=unassigned,
+        unassigned_high=unassigned,
+        totals_low=totals,
+        totals_high=totals,
+        potency=_potency(source.plan, lots),
+    )
+
+
+def parity_with(pooled: StudyData, federated: StudyData, results: ResultSet, source: StudySource) -> Parity:
+    """Return how far the federated table and results are from the pooled ones.
+
+    Lots are matched by their pseudonyms; a lot that one of the two lacks counts with all its cells. Suppressed counts
+    differ by as much as their interval leaves open.
+    """
+    plan = source.plan
+    pooled_results = analyse(pooled, parameters_from_plan(plan, results.study.plan_sha256))
+    ranked = [
+        [(each.endpoint, each.cluster) for each in one] for one in (pooled_results.associations, results.associations)
+    ]
+    return Parity(
+        max_abs_count_difference=_largest_count_difference(pooled, federated),
+        max_abs_rho_difference=_largest_rho_difference(pooled_results.associations, results.associations),
+        same_ranking=ranked[0] == ranked[1],
+    )
+
+
+def _pooled_lots(source: StudySource) -> list[_PooledLot]:
+    pooled = []
+    for site, site_lots in source.sites:
+        secret = pseudonym_secret(source.plan.study, source.plan.analysis.seed, site)
+        for lot in site_lots.lots:
+            name, donor = (
+                pseudonym(secret, study=source.plan.study, kind=kind, name=own)
+                for kind, own in ((NameKind.LOT, lot.lot), (NameKind.DONOR, lot.donor))
+            )
+            pooled.append(
+                _PooledLot(site=site, lot=lot, name=name, donor=donor, potency=tuple(site_lots.potency[lot.lot]))
+            )
+    return pooled
+
+
+def _concatenated(lots: Sequence[_PooledLot]) -> anndata.AnnData:
+    parts = []
+    for number, pooled in enumerate(lots):
+        cells = anndata.read_h5ad(pooled.lot.file)
+        for each in pooled.lot.where:
+            cells = cells[cells.obs[each.column].astype(str) == each.value]
+        if pooled.lot.layer is not None:
+            cells = anndata.AnnData(cells.layers[pooled.lot.layer], obs=cells.obs, var=cells.var)
+        part = anndata.AnnData(cells.X, obs=cells.obs[[]].copy(), var=cells.var)
+        part.obs["pooled_lot"] = number
+        parts.append(part)
+    # outer: a gene that one lot's file lacks still counts towards the library size of the others' cells
+    return anndata.concat(parts, join="outer", merge="same", index_unique="-", fill_value=0)
+
+
+def _kept(cells: anndata.AnnData, limits: QualityLimits) -> NDArray[np.bool_]:
+    counts = np.asarray(cells.X.sum(axis=1)).ravel()
+    genes = np.asarray((cells.X > 0).sum(axis=1)).ravel()
+    kept = (counts > 0) & (counts >= limits.minimum_counts_per_cell) & (genes >= limits.minimum_genes_per_cell)
+    if limits.maximum_mitochondrial_share < 1:
+        mitochondrial = cells.var_names.str.upper().str.startswith("MT-")
+        share = np.asarray(cells.X[:, mitochondrial].sum(axis=1)).ravel() / np.maximum(counts, 1)
+        kept &= share <= limits.maximum_mitochondrial_share
+    return np.asarray(kept, dtype=np.bool_)
+
+
+def _potency(plan: StudyPlan, lots: Sequence[_PooledLot]) -> dict[str, PotencyReplicates]:
+    return {
+        endpoint.endpoint: PotencyReplicates(
+            runs=tuple(
+                tuple(
+                    (rows.run, rows.replicates, rows.reference_replicates)
+                    for rows in sorted(pooled.potency, key=lambda rows: rows.run)
+                    if rows.endpoint == endpoint.endpoint
+                )
+                for pooled in lots
+            )
+        )
+        for endpoint in plan.endpoints
+    }
+
+
+def _largest_count_difference(pooled: StudyData, federated: StudyData) -> int:
+    tables = [
+        {
+            (site, lot): np.append(bounds[row], unassigned[row])
+            for row, (site, lot) in enumerate(zip(data.sites, data.lots, strict=True))
+        }
+        for data, bounds, unassigned in (
+            (pooled, pooled.counts_low, pooled.unassigned_low),
+            (federated, federated.counts_low, federated.unassigned_low),
+            (federated, federated.counts_high, federated.unassigned_high),
+        )
+    ]
+    zero = np.zeros(len(pooled.clusters) + 1, dtype=np.int64)
+    keys = set(tables[0]) | set(tables[1])
+    return max(
+        (int(np.abs(tables[0].get(key, zero) - table.get(key, zero)).max()) for key in keys for table in tables[1:]),
+        default=0,
+    )
+
+
+def _largest_rho_difference(pooled: Sequence[Association], federated: Sequence[Association]) -> float:
+    theirs = {(each.endpoint, each.cluster): each.rho for each in federated}
+    largest = 0.0
+    for each in pooled:
+        rho = theirs.get((each.endpoint, each.cluster))
+        if each.rho is None and rho is None:
+            continue
+        # rho on one side only is the largest difference that there can be
+        largest = max(largest, 2.0 if each.rho is None or rho is None else abs(each.rho - rho))
+    return largest

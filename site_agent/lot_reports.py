@@ -1,0 +1,107 @@
+"""From a site's folder to lot reports: the one place where the cells' wing and the release wing meet."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from protocol.errors import ErrorCode, ProtocolError
+from protocol.policy import EffectiveRules
+from protocol.report import LotReport, Software
+from shared.atlas.artefact import from_bytes, sha256
+from site_agent.cells.lot_mapping import LotMapping, map_site_lots
+from site_agent.cells.lots import Lot, SiteLots
+from site_agent.release.summaries import MappedLot, summarise
+
+MAPPER = "crosslot-linear/1"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LotOutcome:
+    """One lot as it was mapped, and its report; ``withheld`` says why there is none."""
+
+    lot: Lot
+    mapping: LotMapping
+    report: LotReport | None
+    withheld: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FolderReports:
+    """The source of reports of a site whose lots lie in a folder.
+
+    Attributes
+    ----------
+    site : SiteLots
+        The folder, read without a problem.
+    atlas : bytes
+        The atlas file as it came; it is read only if it is the one that the plan names.
+    secret : bytes
+        The site's secret for pseudonyms.
+    done : callable
+        Called as each lot is done.
+    log : callable
+        Takes lines for the site's own log.
+    threads : int, optional
+        Worker threads of the mapper.
+    """
+
+    site: SiteLots
+    atlas: bytes
+    secret: bytes
+    done: Callable[[Lot], None]
+    log: Callable[[str], None]
+    threads: int | None = None
+
+    def __call__(self, rules: EffectiveRules) -> Sequence[LotReport]:
+        """Return the report of every lot that the study's quality limits admit."""
+        reports = []
+        for outcome in self.outcomes(rules):
+            if outcome.report is None:
+                self.log(f"lot {outcome.lot.lot} is not reported: {', '.join(outcome.withheld)}")
+            else:
+                reports.append(outcome.report)
+        return reports
+
+    def outcomes(self, rules: EffectiveRules) -> Iterator[LotOutcome]:
+        """Yield every lot as it was mapped, with its report or why there is none.
+
+        Raises
+        ------
+        ProtocolError
+            The atlas is not the one that the plan names.
+        InputError
+            A file cannot be read or mapped, or a lot does not fit the plan.
+        """
+        if sha256(self.atlas) != rules.plan.atlas.sha256:
+            raise ProtocolError(ErrorCode.ATLAS_MISMATCH, hint="fetch the study's atlas again")
+        limits = rules.plan.quality
+        software = Software(crosslot=version("crosslot"), mapper=MAPPER)
+        for lot, mapping in map_site_lots(
+            self.site, from_bytes(self.atlas), limits, threads=self.threads, notice=self.log
+        ):
+            self.done(lot)
+            withheld = mapping.withheld(limits)
+            report = None
+            if not withheld:
+                report = summarise(
+                    mapped_lot(mapping),
+                    lot,
+                    self.site.potency[lot.lot],
+                    rules=rules,
+                    secret=self.secret,
+                    software=software,
+                )
+            yield LotOutcome(lot=lot, mapping=mapping, report=report, withheld=tuple(withheld))
+
+
+def mapped_lot(mapping: LotMapping) -> MappedLot:
+    """Return the numbers of a mapped lot that its report is made of."""
+    return MappedLot(
+        counts=tuple(int(count) for count in mapping.counts),
+        unassigned=mapping.unassigned,
+        cells_after_qc=mapping.cells_after_qc,
+        median_counts=mapping.medians.counts or 0.0,
+        median_genes=mapping.medians.genes or 0.0,
+        median_mitochondrial_share=mapping.medians.mitochondrial_share,
+        gene_coverage=mapping.gene_coverage,
+    )
