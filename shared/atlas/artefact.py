@@ -5,7 +5,7 @@ Rules.
    canonical JSON text in an array of bytes.
 2. The same atlas gives the same bytes. The SHA-256 of those bytes is its identity; signing is the protocol's.
 3. Reading is strict and bounded: every array is asked for by name, dtype and shape, and must be finite (NaN stands for
-   "not measurable" in two arrays that say so). Anything else is refused with :class:`AtlasFormatError`.
+   "not measurable" in the arrays that say so). Anything else is refused with :class:`AtlasFormatError`.
 """
 
 import hashlib
@@ -56,6 +56,7 @@ class Atlas:
     interval_scales: FloatArray  # (C,) interval = share +- 1.645 scale sqrt(share (1 - share)); NaN: not measurable
     class_means: FloatArray  # (C, d) of latent points
     class_spreads: FloatArray  # (C, d) standard deviations of latent points
+    lot_shifts: FloatArray  # (C,) how far a reference lot's mean lies from the cluster's, in spreads; NaN: one lot
     map_axes: FloatArray  # (d, 2) the plane on which class means are drawn
     map_covariances: FloatArray  # (C, 2, 2) of latent points in that plane
     cells: IntArray  # (C, L)
@@ -86,7 +87,7 @@ class Atlas:
         return self.card.target_sum
 
 
-_MAY_BE_NAN: Final = frozenset({"share_errors", "interval_scales"})
+_MAY_BE_NAN: Final = frozenset({"share_errors", "interval_scales", "lot_shifts"})
 _INTEGER: Final = frozenset({"confusion", "cells"})
 _ARRAYS: Final = tuple(field.name for field in fields(Atlas) if field.name != "card")
 
@@ -106,6 +107,7 @@ def _expected_shapes(card: Card, n_dimensions: int, n_lots: int) -> dict[str, tu
         "interval_scales": (C,),
         "class_means": (C, d),
         "class_spreads": (C, d),
+        "lot_shifts": (C,),
         "map_axes": (d, 2),
         "map_covariances": (C, 2, 2),
         "cells": (C, n_lots),
@@ -117,7 +119,7 @@ def _size(arrays: Mapping[str, NDArray[np.generic]], name: str, axis: int, large
     array = arrays.get(name)
     if array is None or array.ndim != 2 or not 1 <= array.shape[axis] <= largest:  # noqa: PLR2004 - a matrix
         raise AtlasFormatError(f"atlas: expected a matrix {name!r} with 1 to {largest} along axis {axis}")
-    return array.shape[axis]
+    return int(array.shape[axis])
 
 
 def check(atlas: Atlas) -> None:

@@ -56,7 +56,8 @@ class Calibration:
     interval_scales: FloatArray  # (C,) NaN: not measurable
     accuracies: FloatArray  # (n_lots,) empty with one lot
     total_variations: FloatArray  # (n_lots,)
-    unassigned_shares: FloatArray  # (n_lots,)
+    unassigned: FloatArray  # (n_lots,) cells
+    cells: FloatArray  # (n_lots,)
 
 
 def leave_lots_out(
@@ -122,7 +123,8 @@ def calibrate(left_out: LeftOut, *, n_clusters: int, novelty_quantile: float) ->
         interval_scales=_interval_scales(found[:, :-1], true, cells > 0),
         accuracies=np.array([(best == labels)[lots == lot].mean() for lot in names]) if measured else nothing,
         total_variations=0.5 * (errors.sum(axis=1) + found[:, -1]) if measured else nothing,
-        unassigned_shares=found[:, -1] if measured else nothing,
+        unassigned=np.array([(assigned[lots == lot] == n_clusters).sum() for lot in names], dtype=np.float64),
+        cells=np.array([(lots == lot).sum() for lot in names], dtype=np.float64),
     )
 
 

@@ -53,7 +53,8 @@ class Transfer(_Part):
     ``lots`` counts the lots that were left out; 0 means that nothing could be measured (``reason`` says why).
     ``accuracy`` is the mean over those lots of the share of cells given their label, before any is left unassigned;
     ``total_variation`` the mean over lots of half the summed absolute errors of the shares; ``interval_calibrated``
-    says whether intervals of shares rest on enough lots.
+    says whether intervals of shares rest on enough lots. ``unassigned_log_odds`` and its spread are the mean and the
+    standard deviation over the lots left out (``shared.atlas.proportions.excess_unassigned``); None below three lots.
     """
 
     lots: Annotated[int, Field(ge=0)]
@@ -62,7 +63,8 @@ class Transfer(_Part):
     total_variation: Annotated[float, Field(ge=0, le=1)] | None
     worst_total_variation: Annotated[float, Field(ge=0, le=1)] | None
     unassigned_share: Annotated[float, Field(ge=0, le=1)] | None
-    unassigned_spread: Annotated[float, Field(ge=0)] | None
+    unassigned_log_odds: float | None
+    unassigned_log_odds_spread: Annotated[float, Field(ge=0)] | None
     interval_calibrated: bool
     reason: Sentence | None = None
 

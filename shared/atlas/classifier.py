@@ -68,7 +68,7 @@ def whitening(points: FloatArray, labels: IntArray, lots: IntArray) -> FloatArra
     values, vectors = np.linalg.eigh(spread)
     if not values[-1] > 0:
         return np.eye(d)
-    T = (vectors * np.maximum(values, _EIGENVALUE_FLOOR * values[-1]) ** -0.25) @ vectors.T
+    T: FloatArray = (vectors * np.maximum(values, _EIGENVALUE_FLOOR * values[-1]) ** -0.25) @ vectors.T
     average_variance = float(np.mean(np.var(points @ T, axis=0)))
     return T / np.sqrt(average_variance) if average_variance > 0 else T
 

@@ -20,6 +20,7 @@ from shared.atlas.card import Card, DroppedCluster, Marker, Parameter, Provenanc
 from shared.atlas.features import Counts
 from shared.atlas.genes import ensembl_id
 from shared.atlas.model import FitParameters, Model, fit_model
+from shared.atlas.proportions import log_odds, shift
 from shared.errors import DesignError, InputError
 
 FloatArray = NDArray[np.float64]
@@ -110,7 +111,7 @@ def fit_atlas(
         novelty_quantile=chosen.novelty_quantile,
         transfer=_transfer(calibration, len(lot_names)),
         markers=tuple(tuple(found) for found in markers(counts, codes, clusters)) if markers else ((),) * len(clusters),
-        stability=None if stability is None else tuple(float(stability[place]) for place in kept),
+        stability=None if stability is None else tuple(float(stability[int(place)]) for place in kept),
         dropped=tuple(
             DroppedCluster(
                 cluster=str(all_names[place]),
@@ -121,7 +122,7 @@ def fit_atlas(
         ),
         provenance=_provenance(origin, chosen, seed, counts, len(lot_names), clusters, cells),
     )
-    return _assembled(card, model, calibration, counts, codes, cells)
+    return _assembled(card, model, calibration, counts, codes, lot_codes, cells)
 
 
 def _check_lengths(
@@ -169,15 +170,17 @@ def _transfer(calibration: Calibration, n_lots: int) -> Transfer:
         1: "one reference lot: nothing can be said of how the atlas transfers to another lot",
         2: "two reference lots: errors are measured, but two lots cannot calibrate intervals",
     }
-    spread = calibration.unassigned_shares
+    odds = log_odds(calibration.unassigned, calibration.cells)
+    enough = len(odds) > 2  # noqa: PLR2004 - the rule of shared.atlas.calibration
     return Transfer(
         lots=n_lots if measured else 0,
         accuracy=float(calibration.accuracies.mean()) if measured else None,
         worst_accuracy=float(calibration.accuracies.min()) if measured else None,
         total_variation=float(calibration.total_variations.mean()) if measured else None,
         worst_total_variation=float(calibration.total_variations.max()) if measured else None,
-        unassigned_share=float(spread.mean()) if measured else None,
-        unassigned_spread=float(spread.std(ddof=1)) if measured else None,
+        unassigned_share=float(np.mean(calibration.unassigned / calibration.cells)) if measured else None,
+        unassigned_log_odds=float(odds.mean()) if enough else None,
+        unassigned_log_odds_spread=float(odds.std(ddof=1)) if enough else None,
         interval_calibrated=bool(np.isfinite(calibration.interval_scales).any()),
         reason=reasons.get(n_lots),
     )
@@ -220,7 +223,13 @@ def _provenance(
 
 
 def _assembled(
-    card: Card, model: Model, calibration: Calibration, counts: Counts, codes: IntArray, cells: NDArray[np.int32]
+    card: Card,
+    model: Model,
+    calibration: Calibration,
+    counts: Counts,
+    codes: IntArray,
+    lot_codes: IntArray,
+    cells: NDArray[np.int32],
 ) -> Atlas:
     """Return the checked atlas, with the picture of its clusters in the plane that parts their means best."""
     points = model.projection.points(counts)
@@ -244,9 +253,25 @@ def _assembled(
         interval_scales=calibration.interval_scales.astype(np.float32),
         class_means=means.astype(np.float32),
         class_spreads=np.array([group.std(axis=0) for group in groups]).astype(np.float32),
+        lot_shifts=_lot_shifts(points, codes, lot_codes, means).astype(np.float32),
         map_axes=axes.astype(np.float32),
         map_covariances=np.array([np.cov((group @ axes).T) for group in groups]).astype(np.float32),
         cells=cells,
     )
     check(atlas)
     return atlas
+
+
+def _lot_shifts(points: FloatArray, codes: IntArray, lot_codes: IntArray, means: FloatArray) -> FloatArray:
+    """Return for each cluster the root mean square over lots of a lot's shift from the mean of all, ``(C,)``."""
+    shifts = np.full(len(means), np.nan)
+    for code, mean in enumerate(means):
+        group = points[codes == code]
+        counts = np.bincount(lot_codes[codes == code])
+        lots = np.flatnonzero(counts)
+        if len(lots) < 2:  # noqa: PLR2004 - one lot is its own mean
+            continue
+        sums = np.array([group[lot_codes[codes == code] == lot].sum(axis=0) for lot in lots])
+        found = shift(counts[lots], sums, mean, group.std(axis=0))
+        shifts[code] = np.sqrt(np.mean(found**2))
+    return shifts

@@ -143,7 +143,7 @@ def _column(cells: Any, name: str) -> NDArray[np.str_]:  # noqa: ANN401 - AnnDat
         raise InputError(
             f"atlas: column {name!r}: {int(column.isna().sum())} cells have no value", hint="drop or fill them"
         )
-    return column.astype(str).to_numpy().astype(np.str_)
+    return np.asarray(column.astype(str), dtype=np.str_)
 
 
 def _selected(
