@@ -16,9 +16,9 @@ from pydantic import Field, model_validator
 
 from protocol.codec import encode, sha256
 from protocol.errors import ErrorCode, ProtocolError
-from protocol.identifiers import Digest, Sha256, SiteId, SiteSlug, Slug, StudyId, StudySlug
+from protocol.identifiers import Digest, Sha256, SiteId, SiteSlug, Slug, StudySlug
 from protocol.message import Message
-from protocol.plan import PROFILE_THRESHOLDS, Endpoint, Profile, StudyPlan
+from protocol.plan import PROFILE_THRESHOLDS, Profile, StudyPlan
 from protocol.toml_documents import read_toml, write_toml
 from shared.errors import ProblemsError
 
@@ -98,13 +98,9 @@ class EffectiveRules:
         1: counts that are not small leave exactly. More: each leaves as an interval of so many values.
     """
 
-    study: StudyId
-    site: SiteId
+    plan: StudyPlan
     plan_sha256: Sha256
-    atlas_sha256: Sha256
-    n_clusters: int
-    cohorts: tuple[str, ...]
-    endpoints: tuple[Endpoint, ...]
+    site: SiteId
     requested: Profile
     applied: Profile
     minimum_cells: Threshold
@@ -183,13 +179,9 @@ def effective(policy: SitePolicy, plan: StudyPlan) -> EffectiveRules:
     defaults, own = PROFILE_THRESHOLDS[policy.profile], policy.thresholds
     applied = max(policy.profile, plan.disclosure.profile, key=_STRICTNESS.__getitem__)
     return EffectiveRules(
-        study=plan.study,
-        site=policy.site,
+        plan=plan,
         plan_sha256=sha256(encode(plan)),
-        atlas_sha256=plan.atlas.sha256,
-        n_clusters=len(plan.atlas.clusters),
-        cohorts=tuple(cohort.cohort for cohort in plan.cohorts),
-        endpoints=plan.endpoints,
+        site=policy.site,
         requested=plan.disclosure.profile,
         applied=applied,
         minimum_cells=_stricter(

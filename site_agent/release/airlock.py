@@ -1,0 +1,235 @@
+"""The airlock: a report waits here until a person has decided, and only then may it be sent.
+
+A changed report of the same lot voids what waited for it, approved or not (``decisions`` has the states). The airlock
+is a log of events, and its state is what the events say: ``append_log`` keeps them in a folder or in memory. Time is an
+argument. A damaged log stops everything: nothing may leave that cannot be shown to be approved.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from pydantic import ValidationError
+
+from protocol.codec import decode, encode, sha256
+from protocol.errors import ErrorCode, ProtocolError
+from protocol.identifiers import Sha256, instant
+from protocol.policy import EffectiveRules
+from protocol.report import LotReport
+from shared.errors import InputError, RefusedError
+from site_agent.release.append_log import AppendLog
+from site_agent.release.decisions import (
+    EVENT_LIMIT,
+    NEXT_STATE,
+    AirlockEvent,
+    Approval,
+    EventKind,
+    Held,
+    Meaning,
+    after,
+    apply,
+    found,
+)
+
+AUTOMATIC: Final = "policy"
+"""Who approved where the policy's ``auto_approve`` did."""
+
+
+class Airlock:
+    """Reports that wait, and the decisions about them.
+
+    Parameters
+    ----------
+    log
+        Where the events are kept: in a folder of the site or, for simulations, in memory.
+    """
+
+    def __init__(self, log: AppendLog) -> None:
+        self._log = log
+        self._held: dict[Sha256, Held] = {}
+        self._known = 0
+
+    def held(self) -> Mapping[Sha256, Held]:
+        """Return every report that was ever submitted, by the hash of its payload, oldest first.
+
+        Raises
+        ------
+        InputError
+            If the log was damaged: then nothing may leave.
+        """
+        return MappingProxyType(self._read()[0])
+
+    def find(self, payload_sha256: Sha256) -> Held:
+        """Return one report.
+
+        Raises
+        ------
+        InputError
+            If the airlock has no such report.
+        """
+        return found(self.held(), payload_sha256)
+
+    def submit(self, report: LotReport, *, at: datetime) -> Held:
+        """Return the report's place in the airlock; what else waits of the same lot is voided.
+
+        To submit the same bytes again changes nothing, whatever was decided about them.
+        """
+        held, position = self._read()
+        payload = encode(report)
+        digest = sha256(payload)
+        if digest in held:
+            return held[digest]
+        for other in list(held.values()):
+            superseded = (other.study, other.lot) == (report.study, report.lot)
+            if superseded and (other.state, EventKind.VOIDED) in NEXT_STATE:
+                self._append(_event_about(other, EventKind.VOIDED, at), position)
+                position += 1
+        event = AirlockEvent(
+            kind=EventKind.SUBMITTED,
+            at=instant(at),
+            payload_sha256=digest,
+            study=report.study,
+            lot=report.lot,
+            payload=payload.decode("utf-8"),
+        )
+        self._append(event, position)
+        return self.find(digest)
+
+    def approve(self, payload_sha256: Sha256, *, by: str, at: datetime, reason: str | None = None) -> Approval:
+        """Return a person's approval of one waiting report, recorded.
+
+        Raises
+        ------
+        InputError
+            If the airlock has no such report, or ``by`` does not name a person.
+        RefusedError
+            If it is not pending.
+        """
+        name = by.strip()
+        if not name or name == AUTOMATIC:
+            raise InputError("an approval: expected the name of the person who approves", hint="give --by NAME")
+        return self._approve(payload_sha256, by=name, at=at, meaning=Meaning.APPROVED_FOR_RELEASE, reason=reason)
+
+    def approve_by_policy(self, payload_sha256: Sha256, rules: EffectiveRules, *, at: datetime) -> Approval:
+        """Return the policy's approval of one waiting report, recorded as such.
+
+        Raises
+        ------
+        ProtocolError
+            If the policy does not approve this study's releases unseen.
+        InputError
+            If the airlock has no such report.
+        RefusedError
+            If it is not pending.
+        """
+        if not rules.auto_approved or self.find(payload_sha256).study != rules.plan.study:
+            raise ProtocolError(ErrorCode.NOT_APPROVED, "The policy's auto_approve does not name this study.")
+        return self._approve(
+            payload_sha256,
+            by=AUTOMATIC,
+            at=at,
+            meaning=Meaning.RELEASED_BY_POLICY,
+            reason=f"auto_approve of policy version {rules.policy_version}",
+        )
+
+    def refuse(self, payload_sha256: Sha256, *, by: str, at: datetime, reason: str) -> None:
+        """Record that a person refuses one waiting report, and why.
+
+        Raises
+        ------
+        InputError
+            If the airlock has no such report, or no reason is given.
+        RefusedError
+            If it is not pending.
+        """
+        if not reason.strip() or not by.strip():
+            raise InputError("a refusal: expected who refuses and why", hint="give --by NAME and --reason TEXT")
+        self._decide(
+            payload_sha256,
+            EventKind.REFUSED,
+            at,
+            by=by.strip(),
+            meaning=Meaning.REFUSED_FOR_RELEASE,
+            reason=reason.strip(),
+        )
+
+    def mark_sent(self, payload_sha256: Sha256, *, at: datetime) -> None:
+        """Record that an approved report was handed to the network.
+
+        Raises
+        ------
+        InputError
+            If the airlock has no such report.
+        RefusedError
+            If it is not approved.
+        """
+        self._decide(payload_sha256, EventKind.SENT, at)
+
+    def _approve(
+        self, payload_sha256: Sha256, *, by: str, at: datetime, meaning: Meaning, reason: str | None
+    ) -> Approval:
+        decided = self._decide(payload_sha256, EventKind.APPROVED, at, by=by, meaning=meaning, reason=reason)
+        approval = decided.approval
+        assert approval is not None  # noqa: S101 - an approved report has its approval
+        return approval
+
+    def _decide(
+        self,
+        payload_sha256: Sha256,
+        kind: EventKind,
+        at: datetime,
+        *,
+        by: str | None = None,
+        meaning: Meaning | None = None,
+        reason: str | None = None,
+    ) -> Held:
+        held, position = self._read()
+        event = _event_about(found(held, payload_sha256), kind, at, by=by, meaning=meaning, reason=reason)
+        decided = after(held[payload_sha256], event)
+        self._append(event, position)
+        return decided
+
+    def _append(self, event: AirlockEvent, position: int) -> None:
+        self._log.append(encode(event), position=position)
+
+    def _read(self) -> tuple[dict[Sha256, Held], int]:
+        # Only what is new is read: events are never changed.
+        for record in self._log.read(self._known):
+            try:
+                apply(self._held, decode(AirlockEvent, record, limit=EVENT_LIMIT))
+            except (ProtocolError, RefusedError, InputError) as error:
+                raise InputError(
+                    f"airlock: record {self._known} is damaged: {error}",
+                    hint="restore the airlock from a backup; nothing is released meanwhile",
+                ) from None
+            self._known += 1
+        return self._held, self._known
+
+
+def _event_about(
+    held: Held,
+    kind: EventKind,
+    at: datetime,
+    *,
+    by: str | None = None,
+    meaning: Meaning | None = None,
+    reason: str | None = None,
+) -> AirlockEvent:
+    try:
+        return AirlockEvent(
+            kind=kind,
+            at=instant(at),
+            payload_sha256=held.payload_sha256,
+            study=held.study,
+            lot=held.lot,
+            by=by,
+            meaning=meaning,
+            reason=reason,
+        )
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise InputError(
+            f"a decision: {place}: {problem['msg']}", hint="shorten it, and leave out line breaks"
+        ) from None

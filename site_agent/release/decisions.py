@@ -1,0 +1,195 @@
+"""Decisions about reports: the states of a report in the airlock, and the only ways between them.
+
+    pending --approve--> approved --send--> sent
+    pending --refuse---> refused
+    pending, approved --a changed report of the same lot--> voided
+
+An approval is for exact bytes: it names the SHA-256 of the payload, who approved it, when, what the signature means,
+and the reason where a rule warned. What was decided is never decided again: a refused report needs a new version.
+Everything here is values in and values out; ``airlock`` keeps them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from protocol.codec import decode, sha256
+from protocol.envelopes import PAYLOAD_LIMITS, PayloadType
+from protocol.identifiers import Digest, Instant, Label, LotPseudonym, Pseudonym, Sha256, StudyId, StudySlug
+from protocol.message import Message
+from protocol.report import LotReport
+from shared.errors import InputError, RefusedError
+
+EVENT_LIMIT: Final = 4 * PAYLOAD_LIMITS[PayloadType.LOT_REPORT]
+"""The largest event, bytes: a payload within a payload, its quotes escaped."""
+
+
+class State(StrEnum):
+    """Where a report stands."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    SENT = "sent"
+    VOIDED = "voided"
+
+
+class Meaning(StrEnum):
+    """What a decision's signature means."""
+
+    APPROVED_FOR_RELEASE = "approved-for-release"
+    REFUSED_FOR_RELEASE = "refused-for-release"
+    RELEASED_BY_POLICY = "released-by-policy"
+
+
+class EventKind(StrEnum):
+    """What happened."""
+
+    SUBMITTED = "submitted"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    SENT = "sent"
+    VOIDED = "voided"
+
+
+NEXT_STATE: Final[Mapping[tuple[State, EventKind], State]] = {
+    (State.PENDING, EventKind.APPROVED): State.APPROVED,
+    (State.PENDING, EventKind.REFUSED): State.REFUSED,
+    (State.PENDING, EventKind.VOIDED): State.VOIDED,
+    (State.APPROVED, EventKind.VOIDED): State.VOIDED,
+    (State.APPROVED, EventKind.SENT): State.SENT,
+}
+"""The only ways between states; every other is refused."""
+
+
+class AirlockEvent(Message):
+    """One event; it stays at the site."""
+
+    schema_id: Literal["crosslot.airlock-event/1"] = Field(default="crosslot.airlock-event/1", alias="schema")
+    kind: EventKind
+    at: Instant
+    payload_sha256: Digest
+    study: StudySlug
+    lot: LotPseudonym
+    payload: Annotated[str, Field(max_length=EVENT_LIMIT)] | None = None  # of a submitted report, its exact text
+    by: Label | None = None
+    meaning: Meaning | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval:
+    """A decision that exactly these bytes may leave.
+
+    Attributes
+    ----------
+    payload_sha256
+        Of the bytes.
+    by, at
+        Who, and when.
+    meaning
+        What the signature means.
+    reason
+        Why, where a rule warned.
+    automatic
+        Whether the policy decided, and no person.
+    """
+
+    payload_sha256: Sha256
+    by: str
+    at: Instant
+    meaning: Meaning
+    reason: str | None = None
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the policy decided, and no person."""
+        return self.meaning is Meaning.RELEASED_BY_POLICY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """One report in the airlock and what was decided about it."""
+
+    payload: bytes
+    payload_sha256: Sha256
+    study: StudyId
+    lot: Pseudonym
+    submitted_at: Instant
+    state: State = State.PENDING
+    approval: Approval | None = None
+    refusal_reason: str | None = None
+
+    @property
+    def report(self) -> LotReport:
+        """The report that the payload encodes."""
+        return decode(LotReport, self.payload, limit=PAYLOAD_LIMITS[PayloadType.LOT_REPORT])
+
+
+def apply(held: dict[Sha256, Held], event: AirlockEvent) -> None:
+    """Enter an event into the reports that are held.
+
+    Raises
+    ------
+    RefusedError
+        If the event cannot follow what happened before.
+    InputError
+        If it is about a report that was never submitted.
+    """
+    if event.kind is not EventKind.SUBMITTED:
+        held[event.payload_sha256] = after(found(held, event.payload_sha256), event)
+        return
+    payload = (event.payload or "").encode("utf-8")
+    if sha256(payload) != event.payload_sha256 or event.payload_sha256 in held:
+        raise RefusedError("expected a new report with its own hash")
+    held[event.payload_sha256] = Held(
+        payload=payload,
+        payload_sha256=event.payload_sha256,
+        study=event.study,
+        lot=event.lot,
+        submitted_at=event.at,
+    )
+
+
+def after(held: Held, event: AirlockEvent) -> Held:
+    """Return a report as it stands after an event.
+
+    Raises
+    ------
+    RefusedError
+        If there is no such way between states, or an approval does not say who approves.
+    """
+    state = NEXT_STATE.get((held.state, event.kind))
+    if state is None:
+        raise RefusedError(
+            f"expected a report that can be {event.kind.value}, found one that is {held.state.value}",
+            hint="a decision is final; a changed report is submitted anew",
+        )
+    if event.kind is EventKind.REFUSED:
+        return replace(held, state=state, refusal_reason=event.reason)
+    if event.kind is EventKind.VOIDED:
+        return replace(held, state=state, approval=None)
+    if event.kind is EventKind.SENT:
+        return replace(held, state=state)
+    if event.by is None or event.meaning is None:
+        raise RefusedError("expected an approval that says by whom and what it means")
+    approval = Approval(
+        payload_sha256=held.payload_sha256, by=event.by, at=event.at, meaning=event.meaning, reason=event.reason
+    )
+    return replace(held, state=state, approval=approval)
+
+
+def found(held: Mapping[Sha256, Held], payload_sha256: Sha256) -> Held:
+    """Return one of the reports that are held.
+
+    Raises
+    ------
+    InputError
+        If it is not among them.
+    """
+    if payload_sha256 not in held:
+        raise InputError(f"airlock: no report {payload_sha256[:16]}...", hint="list what waits, and give its hash")
+    return held[payload_sha256]
