@@ -129,7 +129,7 @@ def test_a_lot_bears_another_pseudonym_in_another_study(make_rules: MakeRules, m
 @pytest.mark.disclosure
 def test_withheld_fields_leave_as_null(make_rules: MakeRules, make_report: MakeReport) -> None:
     report = make_report(make_rules(withheld_fields=tuple(OptionalField)), 600, 1, 1, 1, 1)
-    assert report.passage is report.period is report.quality.median_mitochondrial_share is None
+    assert (report.passage, report.period, report.quality.median_mitochondrial_share) == (None, None, None)
 
 
 def test_a_potency_that_rounds_to_nothing_is_an_input_error(

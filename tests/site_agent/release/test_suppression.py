@@ -62,7 +62,7 @@ def solved(tables: Sequence[tuple[Sha256, CountTable]], target: int) -> list[tup
             result = milp(
                 objective,
                 constraints=LinearConstraint(np.array(rows), 0, 0),
-                integrality=np.ones(n),
+                integrality=np.ones(n, dtype=np.int64),
                 bounds=Bounds(low, high),
             )
             if not result.success:

@@ -1,0 +1,171 @@
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import create_model
+
+from protocol.codec import encode, sha256
+from protocol.envelopes import PayloadType, open_envelope
+from protocol.errors import ErrorCode, ProtocolError
+from protocol.identifiers import Instant, Sha256
+from protocol.plan import Profile
+from protocol.policy import EffectiveRules
+from protocol.report import Count, LotQuality, LotReport
+from protocol.signing import SigningKey
+from shared.errors import InternalError
+from site_agent.release.airlock import Airlock
+from site_agent.release.append_log import MemoryLog
+from site_agent.release.decisions import Approval, Meaning
+from site_agent.release.earlier_releases import EarlierRelease
+from site_agent.release.gate import RULE_OF_FIELD, DisclosureError, check_every_field_is_known, release
+
+pytestmark = pytest.mark.disclosure
+
+MakeRules = Callable[..., EffectiveRules]
+MakeReport = Callable[..., LotReport]
+Change = Callable[..., Any]
+NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+
+
+def _approval(report: LotReport, **changes: Any) -> Approval:  # noqa: ANN401 - any field of the approval
+    fields: dict[str, Any] = {
+        "payload_sha256": sha256(encode(report)),
+        "by": "A. Steward",
+        "at": Instant("2026-11-20T08:00:00Z"),
+        "meaning": Meaning.APPROVED_FOR_RELEASE,
+        **changes,
+    }
+    return Approval(**fields)
+
+
+def _code(call: Callable[[], object]) -> ErrorCode:
+    with pytest.raises(ProtocolError) as caught:
+        call()
+    return caught.value.code
+
+
+def test_an_approved_report_leaves_as_its_exact_bytes(
+    rules: EffectiveRules, make_report: MakeReport, key: SigningKey
+) -> None:
+    report = make_report(rules, 1200, 500, 290, 7, 3)
+    envelope = release(report, rules, _approval(report), key, lots_offered=2)
+    assert open_envelope(envelope, PayloadType.LOT_REPORT, [key.verifying_key]).payload == encode(report)
+
+
+def test_the_airlocks_approval_opens_the_gate(rules: EffectiveRules, make_report: MakeReport, key: SigningKey) -> None:
+    report = make_report(rules, 1200, 500, 290, 7, 3)
+    airlock = Airlock(MemoryLog())
+    held = airlock.submit(report, at=NOW)
+    approval = airlock.approve(held.payload_sha256, by="A. Steward", at=NOW)
+    assert release(held.report, rules, approval, key, lots_offered=2)
+
+
+def test_without_an_approval_nothing_leaves(rules: EffectiveRules, make_report: MakeReport, key: SigningKey) -> None:
+    report = make_report(rules, 1200, 500, 290, 7, 3)
+    assert _code(lambda: release(report, rules, None, key, lots_offered=2)) is ErrorCode.NOT_APPROVED
+
+
+def test_an_approval_of_other_bytes_does_not_count(
+    rules: EffectiveRules, make_report: MakeReport, key: SigningKey
+) -> None:
+    report, other = make_report(rules, 1200, 500, 290, 7, 3), make_report(rules, 1201, 500, 290, 7, 3)
+    assert _code(lambda: release(report, rules, _approval(other), key, lots_offered=2)) is ErrorCode.NOT_APPROVED
+
+
+def test_no_approval_opens_the_gate_against_a_rule(
+    rules: EffectiveRules, make_report: MakeReport, key: SigningKey, changed: Change
+) -> None:
+    report = changed(make_report(rules, 1200, 500, 290, 7, 3), cells_after_qc=Count.exactly(2000))
+    approval = _approval(report, reason="I know what I do")
+    with pytest.raises(DisclosureError) as caught:
+        release(report, rules, approval, key, lots_offered=2)
+    assert caught.value.code is ErrorCode.DISCLOSURE_REFUSED
+    assert caught.value.verdicts[0].fields == ("counts.4",)
+    assert _code(lambda: release(report, rules, approval, key, lots_offered=1)) is ErrorCode.DISCLOSURE_REFUSED
+
+
+def test_the_policys_approval_counts_only_where_the_policy_gives_it(
+    make_rules: MakeRules, make_report: MakeReport, key: SigningKey
+) -> None:
+    by_hand, unseen = make_rules(), make_rules(auto_approve=("vegf-2026",))
+
+    def attempt(rules: EffectiveRules) -> bytes:
+        report = make_report(rules, 1200, 500, 290, 7, 3)
+        approval = _approval(report, by="policy", meaning=Meaning.RELEASED_BY_POLICY, reason="auto_approve")
+        return release(report, rules, approval, key, lots_offered=2)
+
+    assert attempt(unseen)
+    assert _code(lambda: attempt(by_hand)) is ErrorCode.NOT_APPROVED
+
+
+def test_against_a_warning_a_person_must_say_why(
+    make_rules: MakeRules, make_report: MakeReport, key: SigningKey
+) -> None:
+    rules = make_rules(auto_approve=("vegf-2026",))
+    report = make_report(rules, 1200, 500, 290, 7, 3)
+    shown = EarlierRelease(report=make_report(make_rules(Profile.OPEN), 1200, 500, 290, 7, 3), same_cells=True)
+
+    def attempt(approval: Approval) -> bytes:
+        return release(report, rules, approval, key, lots_offered=2, earlier=(shown,))
+
+    assert _code(lambda: attempt(_approval(report))) is ErrorCode.NOT_APPROVED
+    unseen = _approval(report, meaning=Meaning.RELEASED_BY_POLICY, reason="auto_approve")
+    assert _code(lambda: attempt(unseen)) is ErrorCode.NOT_APPROVED
+    assert attempt(_approval(report, reason="It was public before."))
+
+
+def test_the_gate_knows_every_field_of_a_report() -> None:
+    check_every_field_is_known(LotReport)
+
+
+def test_a_new_field_does_not_leave_until_someone_has_decided_how(
+    rules: EffectiveRules, make_report: MakeReport, key: SigningKey
+) -> None:
+    wider = create_model("WiderReport", __base__=LotReport, gene_names=(str, "LRRC75A"))
+    with pytest.raises(InternalError, match="unknown: gene_names"):
+        check_every_field_is_known(wider)
+    report = make_report(rules, 1200, 500, 290, 7, 3)
+    smuggling = wider.model_validate({**report.model_dump(by_alias=False), "potency": report.potency})
+    with pytest.raises(InternalError, match="gene_names"):
+        release(smuggling, rules, _approval(smuggling), key, lots_offered=2)
+
+
+def test_a_new_field_deep_within_a_report_is_found_too() -> None:
+    quality = create_model("WiderQuality", __base__=LotQuality, best_gene=(str, ""))
+    wider = create_model("WiderReport", __base__=LotReport, quality=(tuple[quality, ...] | None, None))  # type: ignore[call-overload,valid-type]  # made at run time
+    with pytest.raises(InternalError, match=r"unknown: quality\.best_gene"):
+        check_every_field_is_known(wider)
+
+
+def test_a_field_that_is_gone_is_noticed() -> None:
+    narrower = create_model("Narrower", study=(str, ""))
+    with pytest.raises(InternalError, match=r"gone: .*counts"):
+        check_every_field_is_known(narrower)
+    assert "study" in RULE_OF_FIELD
+
+
+def test_a_report_that_was_never_validated_does_not_leave(
+    rules: EffectiveRules, make_report: MakeReport, key: SigningKey
+) -> None:
+    report = make_report(rules, 1200, 500, 290, 7, 3)
+    for update in (
+        {"tissue": "bone marrow\nBM-01"},
+        {"period": "2026-03-14"},
+        {"lot": "BM-01"},
+        {"padding": "AAACCTGAGAAACCAT-1"},
+        {"counts": ()},
+    ):
+        unchecked = report.model_copy(update=update)
+        with pytest.raises((ProtocolError, InternalError)):
+            release(unchecked, rules, _approval(unchecked), key, lots_offered=2)
+
+
+def test_what_is_told_to_the_other_party_holds_no_value_or_path(
+    rules: EffectiveRules, make_report: MakeReport, key: SigningKey, changed: Change
+) -> None:
+    report = changed(make_report(rules, 613, 3, 0, 0, 0), counts=(*map(Count.exactly, (613, 3, 0, 0, 0)),))
+    with pytest.raises(DisclosureError) as caught:
+        release(report, rules, _approval(report), key, lots_offered=1)
+    assert caught.value.code.sentence == "The site's disclosure rules refuse this release."
+    assert Sha256(report.lot) not in str(caught.value)
