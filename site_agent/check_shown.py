@@ -1,0 +1,96 @@
+"""A check as a person or a script sees it: rows for tables, and one JSON document."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from protocol.codec import sha256
+from site_agent.check_command import CheckedSite
+
+LOT_COLUMNS = ("lot", "cells", "after QC", "unassigned", "genes found", "bytes", "would leave")
+
+
+def lot_rows(checked: CheckedSite) -> Sequence[tuple[str, ...]]:
+    """Return one row a lot: what was mapped, and whether it would leave."""
+    return [
+        (
+            lot.outcome.lot.lot,
+            f"{lot.outcome.mapping.cells:,}",
+            f"{lot.outcome.mapping.cells_after_qc:,}",
+            f"{lot.outcome.mapping.unassigned:,}",
+            f"{lot.outcome.mapping.gene_coverage:.0%}",
+            "0" if lot.payload is None else f"{len(lot.payload):,}",
+            "no: " + "; ".join(lot.blocked_by) if lot.payload is None else "yes",
+        )
+        for lot in checked.lots
+    ]
+
+
+def count_rows(checked: CheckedSite) -> Sequence[tuple[str, ...]]:
+    """Return one row a cluster, one column a lot: the counts as they would leave ("-" where nothing would)."""
+    rows = []
+    for position, cluster in enumerate((*checked.rules.plan.atlas.clusters, "unassigned", "all cells after QC")):
+        cells = [cluster]
+        for lot in checked.lots:
+            report = lot.outcome.report if lot.payload is not None else None
+            if report is None:
+                cells.append("-")
+                continue
+            count = (*report.counts, report.unassigned, report.cells_after_qc)[position]
+            cells.append(f"{count.low:,}" if count.is_exact else f"{count.low:,} to {count.high:,}")
+        rows.append(tuple(cells))
+    return rows
+
+
+def field_rows(checked: CheckedSite) -> Sequence[tuple[str, ...]]:
+    """Return one row a field of the report besides counts and padding, one column a lot, as it would leave."""
+    reports = [None if lot.payload is None else json.loads(lot.payload) for lot in checked.lots]
+    fields: dict[str, list[str]] = {}
+    for column, report in enumerate(reports):
+        for name, value in _leaves({} if report is None else report):
+            fields.setdefault(name, ["-"] * len(reports))[column] = value
+    return [(name, *values) for name, values in fields.items()]
+
+
+def _leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    if name.partition(".")[0] in {"counts", "unassigned", "cells_after_qc", "padding"}:
+        return
+    match value:
+        case dict():
+            for key, inner in value.items():
+                yield from _leaves(inner, f"{name}.{key}" if name else str(key))
+        case list() if any(isinstance(inner, dict) for inner in value):
+            for position, inner in enumerate(value, start=1):
+                yield from _leaves(inner, f"{name}.{position}")
+        case list():
+            yield name, ", ".join(map(str, value)) or "none"
+        case None:
+            yield name, "none"
+        case _:
+            yield name, str(value)
+
+
+def as_document(checked: CheckedSite) -> dict[str, object]:
+    """Return the whole check as JSON values, for scripts."""
+    return {
+        "success": all(not lot.blocked_by for lot in checked.lots),
+        "study": checked.rules.plan.study,
+        "site": checked.rules.site,
+        "requested_profile": checked.rules.requested.value,
+        "applied_profile": checked.rules.applied.value,
+        "pseudonyms_are_examples": checked.pseudonyms_are_examples,
+        "lots": [
+            {
+                "lot": lot.outcome.lot.lot,
+                "cells": lot.outcome.mapping.cells,
+                "cells_after_qc": lot.outcome.mapping.cells_after_qc,
+                "unassigned": lot.outcome.mapping.unassigned,
+                "gene_coverage": round(lot.outcome.mapping.gene_coverage, 4),
+                "would_leave": lot.payload is not None,
+                "blocked_by": list(lot.blocked_by),
+                "payload_bytes": 0 if lot.payload is None else len(lot.payload),
+                "payload_sha256": None if lot.payload is None else sha256(lot.payload),
+                "payload": None if lot.payload is None else lot.payload.decode(),
+            }
+            for lot in checked.lots
+        ],
+    }

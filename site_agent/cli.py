@@ -1,0 +1,198 @@
+"""``crosslot-site``: what a manufacturer or a lab does with its own cells."""
+
+from pathlib import Path
+
+import click
+
+from shared.errors import InputError
+from shared.runtime.console import CommandGroup, json_option, print_json, print_table, progress, remark
+
+# What each command works with (numba, scanpy) is imported within it: --help and wrong arguments answer at once.
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="crosslot")
+def main() -> None:
+    """Map your own cells, see exactly what would leave, and build an atlas. Cells never leave the site."""
+
+
+@main.command("check")
+@click.argument("folder", type=_PATH)
+@click.option("--study", "study", type=_PATH, required=True, help="The signed plan, or a draft (study.toml).")
+@click.option("--coordinator-key", type=_PATH, help="With a signed plan: the coordinator's public key (.pub).")
+@click.option("--atlas", type=_PATH, required=True, help="The study's atlas file.")
+@click.option("--out", type=_PATH, help="Write the exact bytes that would leave here, one file a lot.")
+@click.option("--threads", type=click.IntRange(1), help="Worker threads; without: one for each core.")
+@json_option
+def check(
+    folder: Path,
+    study: Path,
+    coordinator_key: Path | None,
+    atlas: Path,
+    out: Path | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Validate the lots in FOLDER, map them, and show exactly what would leave. Nothing is sent.
+
+    FOLDER holds lots.csv, potency.csv, policy.toml and the cell files. Exits with 1 if a lot would not be reported.
+    """
+    from site_agent.check_command import check_site, read_plan, read_site, write_payloads  # noqa: PLC0415 - numba
+    from site_agent.check_shown import LOT_COLUMNS, as_document, count_rows, field_rows, lot_rows  # noqa: PLC0415 - the same
+
+    given = read_site(folder, read_plan(study, coordinator_key), atlas)
+    with progress("mapping lots", len(given.site.lots), unit="lots") as advance:
+        checked = check_site(given, done=lambda _lot: advance(), log=remark, threads=threads)
+    if out is not None:
+        write_payloads(checked, out)
+    if as_json:
+        print_json(as_document(checked))
+    else:
+        rules = checked.rules
+        print_table(f"Lots of {rules.site} for study {rules.plan.study}", LOT_COLUMNS, lot_rows(checked))
+        lots = tuple(lot.outcome.lot.lot for lot in checked.lots)
+        print_table("What would leave: cells by cluster", ("cluster", *lots), count_rows(checked))
+        print_table("What would leave: everything else", ("field", *lots), field_rows(checked))
+        click.echo(
+            f"Rules: profile {rules.applied.value} (asked for: {rules.requested.value}), "
+            f"at least {rules.minimum_cells.value} cells a lot ({rules.minimum_cells.owner.value}), "
+            + (
+                f"counts below {rules.small_count.value} hidden ({rules.small_count.owner.value})."
+                if rules.small_count.value > 1
+                else f"exact counts ({rules.small_count.owner.value})."
+            )
+        )
+    remark("Nothing has left this machine.")
+    if checked.pseudonyms_are_examples:
+        remark("The pseudonyms in the payloads are examples: this site has no secret of its own yet.")
+    if any(lot.blocked_by for lot in checked.lots):
+        click.get_current_context().exit(1)
+
+
+@main.command("map")
+@click.argument("cells", type=_PATH)
+@click.option("--atlas", type=_PATH, required=True, help="The atlas to map onto.")
+@click.option("--out", type=_PATH, required=True, help="Where cells.parquet and summary.json go.")
+@click.option("--where", metavar="COL=VALUE", multiple=True, help="Only cells with this value; may be given again.")
+@click.option("--layer", help="The layer that holds the counts; without: X.")
+@click.option("--annotate", is_flag=True, help="Write the result into the file's obs too.")
+@click.option("--threads", type=click.IntRange(1), help="Worker threads; without: one for each core.")
+@json_option
+def map_(
+    cells: Path,
+    atlas: Path,
+    out: Path,
+    where: tuple[str, ...],
+    layer: str | None,
+    annotate: bool,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Map the cells of one file onto an atlas. Everything stays here."""
+    from site_agent.cells.lots import parse_where  # noqa: PLC0415 - as below
+    from site_agent.cells.map_command import map_file  # noqa: PLC0415 - imports numba
+    from site_agent.cells.map_shown import CLUSTER_COLUMNS, cluster_rows  # noqa: PLC0415 - as above
+
+    last = 0
+    with progress("mapping cells", unit="cells") as advance:
+
+        def moved(done: int, _total: int) -> None:
+            nonlocal last
+            advance(done - last)
+            last = done
+
+        summary = map_file(
+            cells,
+            atlas,
+            out,
+            where=tuple(each for text in where for each in parse_where(text)),
+            layer=layer,
+            annotate=annotate,
+            threads=threads,
+            progress=moved,
+            notice=remark,
+        )
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        print_table(f"{cells.name} on {summary.atlas}", CLUSTER_COLUMNS, cluster_rows(summary))
+    remark(f"wrote {out / 'cells.parquet'} and {out / 'summary.json'}")
+
+
+@main.group("atlas")
+def atlas_group() -> None:
+    """Build a reference atlas from your own cells, and look into one."""
+
+
+@atlas_group.command("build")
+@click.argument("files", metavar="FILE.h5ad...", nargs=-1, required=True, type=_PATH)
+@click.option("--lot", metavar="COL", required=True, help="The obs column that names each cell's lot.")
+@click.option("--labels", metavar="COL", help="The obs column of your own labels.")
+@click.option("--cluster", is_flag=True, help="Instead of labels: cluster the pooled cells (Leiden).")
+@click.option(
+    "--resolution", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Of Leiden."
+)
+@click.option("--name", help="The atlas's name; without: the first file's.")
+@click.option("--layer", help="The layer that holds the counts; without: X.")
+@click.option("--where", metavar="COL=VALUE", multiple=True, help="Only cells with this value; may be given again.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--out", metavar="A.atlas", type=_PATH, required=True, help="The atlas file to write.")
+@json_option
+def atlas_build(
+    files: tuple[Path, ...],
+    lot: str,
+    labels: str | None,
+    cluster: bool,
+    resolution: float,
+    name: str | None,
+    layer: str | None,
+    where: tuple[str, ...],
+    seed: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Fit an atlas to reference lots: parameters only, no cell and no embedding of a cell goes into it."""
+    if (labels is None) == (not cluster):
+        raise InputError("expected either --labels COL or --cluster", hint="labels of your own are the better ground")
+    from shared.atlas.artefact import sha256, to_bytes  # noqa: PLC0415 - as below
+    from shared.runtime.files import write_atomically  # noqa: PLC0415 - as below
+    from site_agent.cells.atlas_builder import build_atlas  # noqa: PLC0415 - imports scanpy
+    from site_agent.cells.lots import parse_where  # noqa: PLC0415 - as above
+
+    last = 0
+    with progress("fitting, and leaving each lot out in turn", unit="lots") as advance:
+
+        def moved(done: int, _total: int) -> None:
+            nonlocal last
+            advance(done - last)
+            last = done
+
+        atlas = build_atlas(
+            list(files),
+            lot=lot,
+            name=name or files[0].stem[:64],
+            seed=seed,
+            labels=labels,
+            cluster=cluster,
+            resolution=resolution,
+            where=tuple((each.column, each.value) for text in where for each in parse_where(text)),
+            layer=layer,
+            progress=moved,
+        )
+    data = to_bytes(atlas)
+    write_atomically(out, data)
+    if as_json:
+        print_json(
+            {
+                "success": True,
+                "atlas": str(out),
+                "sha256": sha256(data),
+                "bytes": len(data),
+                "clusters": list(atlas.clusters),
+            }
+        )
+    else:
+        click.echo(f"{atlas.name}: {len(atlas.clusters)} clusters, {len(data):,} bytes, SHA-256 {sha256(data)}")
+    remark(f"wrote {out}; next: crosslot-site atlas show {out}")
