@@ -133,7 +133,7 @@ def test_a_new_field_does_not_leave_until_someone_has_decided_how(
 
 def test_a_new_field_deep_within_a_report_is_found_too() -> None:
     quality = create_model("WiderQuality", __base__=LotQuality, best_gene=(str, ""))
-    wider = create_model("WiderReport", __base__=LotReport, quality=(tuple[quality, ...] | None, None))  # type: ignore[call-overload,valid-type]  # made at run time
+    wider = create_model("WiderReport", __base__=LotReport, quality=(tuple[quality, ...] | None, None))  # type: ignore[arg-type,valid-type]  # made at run time
     with pytest.raises(InternalError, match=r"unknown: quality\.best_gene"):
         check_every_field_is_known(wider)
 
