@@ -160,6 +160,8 @@ def _between_sites(units: Units) -> list[Heterogeneity]:
 
 
 def _share_reliability(data: StudyData, units: Units) -> FloatArray:
+    if not data.counted:
+        return np.full(len(units.family), nan)
     cells, totals = doubled_cells(data)
     chosen = cells[:, units.family] / np.maximum(totals, 1)[:, None]
     variance = binomial_variance(chosen, totals / 2.0)

@@ -49,3 +49,4 @@ class StudyData:
     totals_high: IntArray  # (n_lots,)
     potency: Mapping[str, PotencyReplicates]  # by endpoint
     quality: LotQualityTable | None = None
+    counted: bool = True  # false where only shares were known: what depends on the number of cells is not defined
