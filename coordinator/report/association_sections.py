@@ -83,7 +83,7 @@ def ranges(
     range_rows = tuple(
         RangeRow(
             cluster=clusters.index(row.cluster),
-            name=row.cluster,
+            name=sentences.cluster(row.cluster),
             rho=row.rho,
             lots=_pair(row.sensitivity.leave_one_lot_out),
             sites=_pair(row.sensitivity.leave_one_site_out),
@@ -198,7 +198,7 @@ def _forest_row(row: Association, clusters: tuple[str, ...], alpha: float) -> Fo
     narrow = low is None or high is None or low == high
     return ForestRow(
         cluster=clusters.index(row.cluster),
-        name=row.cluster,
+        name=sentences.cluster(row.cluster),
         rho=row.rho,
         low=row.ci_low,
         high=row.ci_high,

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from coordinator.report import texts
+from coordinator.report import sentences, texts
 from coordinator.report.contents import Bar, Composition, Part, SiteMark
 from coordinator.report.marks import site_mark
 from coordinator.report.rounding import decimal_text
@@ -39,11 +39,11 @@ def composition_drawings(composition: Composition, sites: Sequence[SiteMark]) ->
     )
 
 
-def part_class(part: Part, n_parts: int) -> str:
+def part_class(part: Part) -> str:
     """Return the style classes of a part: the lead's own, unassigned's own, else one of the tints."""
     if part.cluster is None:
         return "part unassigned"
-    return "part lead" if part.style == 0 else f"part tint-{(part.style - 1) % (min(n_parts, PART_STYLES + 1) - 1)}"
+    return "part lead" if part.is_lead else f"part tint-{part.style % PART_STYLES}"
 
 
 def _drawing(composition: Composition, bars: Sequence[Bar], sites: Sequence[SiteMark], identifier: str) -> Markup:
@@ -55,6 +55,7 @@ def _drawing(composition: Composition, bars: Sequence[Bar], sites: Sequence[Site
     key_rows = -(-len(parts) // _KEY_COLUMNS)
     y = _TOP + key_rows * _KEY_ROW + 14
     top = y
+    grid: list[Markup] = []
     marks = list(_key(parts))
     for name, members in groupby(bars, key=lambda bar: bar.group):
         marks.append(text(8, y + 17, name, class_="label strong"))
@@ -68,7 +69,7 @@ def _drawing(composition: Composition, bars: Sequence[Bar], sites: Sequence[Site
         marks.append(text(share.at(tick), y + 21, f"{tick}%", class_="tick", anchor="middle"))
     if ticks and potency:
         for value in ticks.values:
-            marks.append(line(potency.at(value), top + _GROUP_HEAD, potency.at(value), y + 4, class_="grid"))
+            grid.append(line(potency.at(value), top + _GROUP_HEAD, potency.at(value), y + 4, class_="grid"))
             label = decimal_text(value, ticks.decimals)
             marks.append(text(potency.at(value), y + 21, label, class_="tick", anchor="middle"))
         marks.append(text(sum(_POTENCY) / 2, y + 37, composition.potency_label, class_="axis", anchor="middle"))
@@ -79,7 +80,7 @@ def _drawing(composition: Composition, bars: Sequence[Bar], sites: Sequence[Site
         height=y + _BOTTOM,
         title=composition.title,
         description=composition.finding.text,
-        content=marks,
+        content=[*grid, *marks],
         class_="linked",
     )
 
@@ -90,8 +91,8 @@ def _key(parts: Sequence[Part]) -> list[Markup]:
     rows = -(-len(parts) // _KEY_COLUMNS)
     for index, part in enumerate(parts):
         x, y = 8 + width * (index // rows), _TOP + _KEY_ROW * (index % rows)
-        class_ = part_class(part, len(parts))
-        name = part.name if part.name == part.short else f"{part.short}  {part.name}"
+        class_ = part_class(part)
+        name = sentences.cluster(part.name) if part.name == part.short else f"{part.short}  {part.name}"
         marks.append(
             group(
                 [
@@ -113,14 +114,12 @@ def _bar(
         part = parts[segment.part]
         left, certain = share.at(min(at, 100)), share.at(min(at + segment.low, 100))
         link = None if part.cluster is None else str(part.cluster)
-        inner = (
-            [rectangle(left, y + 2, certain - left, _BAR, class_=part_class(part, len(parts)))] if segment.low else []
-        )
+        inner = [rectangle(left, y + 2, certain - left, _BAR, class_=part_class(part))] if segment.low else []
         if segment.high > segment.low:
             right = share.at(min(at + segment.high, 100))
             inner.append(rectangle(certain, y + 2, max(right - certain, 2), _BAR, class_="hatched"))
         if text_width(part.short, 11) + 4 <= certain - left:
-            tone = "inside lead" if part.style == 0 and part.cluster is not None else "inside"
+            tone = "inside lead" if part.is_lead else "inside"
             inner.append(text((left + certain) / 2, y + 15, part.short, class_=tone, anchor="middle"))
         if inner:
             marks.append(group(inner, data_cluster=link))

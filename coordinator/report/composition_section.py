@@ -8,6 +8,7 @@ import math
 
 from coordinator.report import sentences, texts
 from coordinator.report.contents import Bar, Cell, CellState, Column, Composition, Part, Row, Segment, Table
+from coordinator.report.grouping import LotGroup, lot_groups, mean_potency, mean_share, mean_share_cell
 from coordinator.report.lots import LotView
 from coordinator.report.numbering import Numbering
 from coordinator.report.rounding import decimal_text, share_interval_text, share_text
@@ -23,10 +24,11 @@ def composition(view: LotView, card: EndpointCard, leads: tuple[int, ...], numbe
         return None
     parts = _parts(view, leads)
     bars = (
-        *(_lot_bar(view, row, card, parts) for row in _by_site_and_potency(view, card)),
+        *_bars(view, card, parts),
         *(_average_bar(view, role, rows, parts) for role, rows in averages),
     )
     lead = parts[0]
+    single = any(bar.lot is not None for bar in bars)
     of_lead = [bar.segments[0] for bar in bars if bar.lot is not None]
     suppressed = sum(segment.low != segment.high for bar in bars if bar.lot is not None for segment in bar.segments)
     return Composition(
@@ -40,8 +42,10 @@ def composition(view: LotView, card: EndpointCard, leads: tuple[int, ...], numbe
                 len(of_lead),
                 suppressed,
             )
-            if of_lead
-            else texts.COMPOSITION_AVERAGE
+            if single and leads
+            else texts.COMPOSITION_PLAIN
+            if single
+            else sentences.composition_means(len(view.shown))
         ),
         parts=parts,
         bars=bars,
@@ -81,51 +85,68 @@ def _parts(view: LotView, leads: tuple[int, ...]) -> tuple[Part, ...]:
                 name=names[cluster],
                 short=names[cluster] if are_short else str(cluster + 1),
                 style=style,
+                is_lead=cluster in leads,
             )
             for style, cluster in enumerate((*leads, *rest))
         ),
-        Part(cluster=None, name=texts.UNASSIGNED, short="–", style=len(names)),
+        Part(cluster=None, name=texts.UNASSIGNED, short="–", style=len(names), is_lead=False),
     )
 
 
 def _by_site_and_potency(view: LotView, card: EndpointCard) -> list[int]:
     potency = view.log_potency[card.endpoint]
 
-    def key(row: int) -> tuple[bool, str, bool, float, int]:
+    def key(row: int) -> tuple[bool, str, str, bool, float, int]:
         value = float(potency[row])
         missing = math.isnan(value)
-        return row in view.validation, view.data.sites[row], missing, 0.0 if missing else -value, row
+        return (
+            row in view.validation,
+            view.data.sites[row],
+            view.data.tissues[row],
+            missing,
+            0.0 if missing else -value,
+            row,
+        )
 
     return sorted(view.shown, key=key)
 
 
-def _lot_bar(view: LotView, row: int, card: EndpointCard, parts: tuple[Part, ...]) -> Bar:
-    value = float(view.log_potency[card.endpoint][row])
+def _bars(view: LotView, card: EndpointCard, parts: tuple[Part, ...]) -> tuple[Bar, ...]:
+    groups = lot_groups(view, _by_site_and_potency(view, card), len(parts))
+    tissues = len({view.data.tissues[row] for row in view.shown}) > 1
+    return tuple(_bar(view, group, card, parts, tissues=tissues) for group in groups)
+
+
+def _bar(view: LotView, group: LotGroup, card: EndpointCard, parts: tuple[Part, ...], *, tissues: bool) -> Bar:
+    value = mean_potency(view, group.rows, card.endpoint)
     missing = math.isnan(value)
-    role = texts.VALIDATION_ROLE if row in view.validation else texts.DISCOVERY
+    words = [group.site_name]
+    if group.lot is not None:
+        row = group.rows[0]
+        if tissues:
+            words.append(view.data.tissues[row])
+        if view.validation:
+            words.append(texts.VALIDATION_ROLE if row in view.validation else texts.DISCOVERY)
     return Bar(
-        label=view.labels[row],
-        lot=view.number(row),
-        group=f"{view.data.sites[row]} · {role}" if view.validation else view.data.sites[row],
-        site=view.site_mark(row),
-        segments=tuple(_segment(index, *view.share_bounds(row, part.cluster)) for index, part in enumerate(parts)),
+        label=group.label,
+        lot=group.lot,
+        group=" · ".join(words),
+        site=group.site,
+        segments=tuple(
+            _segment(index, *mean_share(view, group.rows, part.cluster)) for index, part in enumerate(parts)
+        ),
         potency=None if missing else value,
         potency_text=texts.MISSING if missing else decimal_text(value, 2),
     )
 
 
-def _average(view: LotView, rows: tuple[int, ...], cluster: int | None) -> tuple[float, float]:
-    bounds = [view.share_bounds(row, cluster) for row in rows]
-    return math.fsum(low for low, _ in bounds) / len(bounds), math.fsum(high for _, high in bounds) / len(bounds)
-
-
 def _average_bar(view: LotView, role: str, rows: tuple[int, ...], parts: tuple[Part, ...]) -> Bar:
     return Bar(
-        label=sentences.average_label(role, len(rows)),
+        label=sentences.average_label(len(rows)),
         lot=None,
-        group=texts.AVERAGE_GROUP,
+        group=sentences.average_group(role),
         site=None,
-        segments=tuple(_segment(index, *_average(view, rows, part.cluster)) for index, part in enumerate(parts)),
+        segments=tuple(_segment(index, *mean_share(view, rows, part.cluster)) for index, part in enumerate(parts)),
         potency=None,
         potency_text="",
     )
@@ -137,9 +158,10 @@ def _segment(part: int, low: float, high: float) -> Segment:
 
 def _table(view: LotView, averages: tuple[tuple[str, tuple[int, ...]], ...]) -> Table:
     clusters: tuple[int | None, ...] = (*range(len(view.data.clusters)), None)
+    groups = lot_groups(view, view.shown, len(clusters))
     return Table(
         identifier="cells",
-        caption=texts.COLUMN_CELLS if view.shown else texts.COLUMN_SHARE,
+        caption=texts.COLUMN_CELLS if any(group.lot is not None for group in groups) else texts.COLUMN_SHARE,
         columns=(
             Column(texts.COLUMN_LOT),
             Column(texts.COLUMN_SITE),
@@ -149,28 +171,28 @@ def _table(view: LotView, averages: tuple[tuple[str, tuple[int, ...]], ...]) -> 
             *(
                 Row(
                     (
-                        Cell(view.labels[row]),
-                        Cell(view.data.sites[row]),
-                        *(view.count_cell(row, cluster) for cluster in clusters),
+                        Cell(group.label),
+                        Cell(group.site_name),
+                        *(
+                            mean_share_cell(view, group.rows, cluster)
+                            if group.lot is None
+                            else view.count_cell(group.rows[0], cluster)
+                            for cluster in clusters
+                        ),
                     ),
-                    lot=view.number(row),
+                    lot=group.lot,
                 )
-                for row in view.shown
+                for group in groups
             ),
             *(
                 Row(
                     (
-                        Cell(sentences.average_label(role, len(rows))),
+                        Cell(f"{sentences.average_group(role)}, {sentences.average_label(len(rows))}"),
                         Cell(texts.COLUMN_SHARE),
-                        *(_average_cell(*_average(view, rows, cluster)) for cluster in clusters),
+                        *(mean_share_cell(view, rows, cluster) for cluster in clusters),
                     )
                 )
                 for role, rows in averages
             ),
         ),
     )
-
-
-def _average_cell(low: float, high: float) -> Cell:
-    text = share_interval_text(low, high)
-    return Cell(text, CellState.SUPPRESSED if low != high else CellState.PLAIN, (low + high) / 2)

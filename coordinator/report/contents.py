@@ -223,6 +223,7 @@ class Part:
     name: str
     short: str
     style: int
+    is_lead: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,4 +311,5 @@ class ReportModel:
     methods: tuple[str, ...]
     deviations: tuple[str, ...]
     downloads: tuple[Download, ...]
+    downloads_note: str
     provenance: tuple[Fact, ...]

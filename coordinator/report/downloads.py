@@ -15,6 +15,7 @@ from coordinator.report.edition import names_one_of
 from coordinator.report.lots import LotView
 from protocol.results import ResultSet
 
+_MOST_ROWS = 1_500
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -55,7 +56,7 @@ def downloads(results: ResultSet, view: LotView) -> tuple[Download, ...]:
             sentence=texts.DOWNLOAD_ASSOCIATIONS,
         )
     ]
-    if view.shown:
+    if view.shown and fits_into_page(view):
         files.append(
             Download(
                 filename=f"{study}-lots.csv",
@@ -69,11 +70,16 @@ def downloads(results: ResultSet, view: LotView) -> tuple[Download, ...]:
         Download(
             filename=f"{study}-results-{view.edition.kind.value}.json",
             media_type="application/json",
-            content=json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n",
+            content=json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n",
             sentence=texts.DOWNLOAD_RESULTS,
         )
     )
     return tuple(files)
+
+
+def fits_into_page(view: LotView) -> bool:
+    """Return whether the lots' own file is small enough to be carried."""
+    return len(view.shown) * len(view.data.clusters) <= _MOST_ROWS
 
 
 def plain_cell(text: str) -> str:

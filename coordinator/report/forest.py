@@ -8,13 +8,13 @@ from coordinator.report import texts
 from coordinator.report.contents import Forest, ForestRow
 from coordinator.report.rounding import decimal_text
 from coordinator.report.scales import Scale
-from coordinator.report.svg import Anchor, drawing, element, group, line, rectangle, shortened, text
+from coordinator.report.svg import Anchor, drawing, element, group, line, rectangle, shortened, text, text_width
 
 WIDTH = 860
 _ROW = 28
 _TOP, _BOTTOM = 46, 66
-_NAME_ROOM = 168
-_PLOT = (182, 520)
+_WIDEST_NAME, _NARROWEST_NAME = 190, 70
+_PLOT_END = 520
 _RHO_X, _INTERVAL_X, _P_X, _ADJUSTED_X = 572, 700, 766, 846
 _ROWS_PER_DRAWING = 30
 _TICKS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -29,8 +29,15 @@ def forest_drawings(forest: Forest) -> tuple[Markup, ...]:
     )
 
 
+def name_column(names: Sequence[str]) -> float:
+    """Return how wide the column of names is: as wide as the longest one, within bounds."""
+    longest = max((text_width(name, 13) * 1.04 for name in names), default=0.0)
+    return min(max(longest, _NARROWEST_NAME), _WIDEST_NAME)
+
+
 def _drawing(forest: Forest, rows: Sequence[ForestRow], identifier: str) -> Markup:
-    scale = Scale(-1, 1, *_PLOT)
+    name_room = name_column([row.name for row in forest.rows])
+    scale = Scale(-1, 1, name_room + 22, _PLOT_END)
     bottom = _TOP + _ROW * len(rows)
     return drawing(
         identifier,
@@ -39,15 +46,15 @@ def _drawing(forest: Forest, rows: Sequence[ForestRow], identifier: str) -> Mark
         title=forest.title,
         description=forest.finding.text,
         content=[
-            *_head(forest),
+            *_head(forest, scale),
             *_grid(scale, bottom),
-            *(_row(row, scale, _TOP + _ROW * index) for index, row in enumerate(rows)),
-            *_legend(bottom + 50, suppressed=any(row.suppressed_low is not None for row in forest.rows)),
+            *(_row(row, scale, _TOP + _ROW * index, name_room) for index, row in enumerate(rows)),
+            *_legend(scale.start, bottom + 50, suppressed=any(row.suppressed_low is not None for row in forest.rows)),
         ],
     )
 
 
-def _head(forest: Forest) -> list[Markup]:
+def _head(forest: Forest, scale: Scale) -> list[Markup]:
     columns: tuple[tuple[float, str, Anchor], ...] = (
         (8, texts.COLUMN_CLUSTER, "start"),
         (_RHO_X, texts.COLUMN_RHO, "end"),
@@ -58,7 +65,7 @@ def _head(forest: Forest) -> list[Markup]:
     return [
         *(text(x, 18, heading, class_="head", anchor=anchor) for x, heading, anchor in columns),
         text(_ADJUSTED_X, 34, forest.decides, class_="small", anchor="end"),
-        text(Scale(-1, 1, *_PLOT).at(0), 18, texts.FOREST_ZERO, class_="small", anchor="middle"),
+        text(scale.at(0), 18, texts.FOREST_ZERO, class_="small", anchor="middle"),
         line(8, _TOP - 4, WIDTH - 8, _TOP - 4, class_="rule"),
     ]
 
@@ -72,7 +79,7 @@ def _grid(scale: Scale, bottom: float) -> list[Markup]:
     return marks
 
 
-def _row(row: ForestRow, scale: Scale, top: float) -> Markup:
+def _row(row: ForestRow, scale: Scale, top: float, name_room: float) -> Markup:
     middle = top + _ROW / 2
     base = middle + 4.5
     marks = [rectangle(4, top + 1, WIDTH - 8, _ROW - 2, class_="band")]
@@ -91,7 +98,7 @@ def _row(row: ForestRow, scale: Scale, top: float) -> Markup:
     else:
         marks.append(_estimate(scale.at(row.rho), middle, significant=row.significant))
     weight = "label strong" if row.significant else "label"
-    marks.append(text(8, base, shortened(row.name, 13, _NAME_ROOM), class_=weight))
+    marks.append(text(8, base, shortened(row.name, 13, name_room), class_=weight))
     if row.rho is not None:
         marks += [
             text(_RHO_X, base, row.rho_text, class_=weight, anchor="end"),
@@ -111,8 +118,7 @@ def _estimate(x: float, y: float, *, significant: bool) -> Markup:
     return element("polygon", points=points, class_="estimate significant")
 
 
-def _legend(y: float, *, suppressed: bool) -> list[Markup]:
-    left = _PLOT[0]
+def _legend(left: float, y: float, *, suppressed: bool) -> list[Markup]:
     marks = [
         _estimate(left, y - 4, significant=True),
         text(left + 14, y, texts.FOREST_LEGEND_SIGNIFICANT, class_="small"),

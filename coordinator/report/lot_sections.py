@@ -21,6 +21,7 @@ from coordinator.report.contents import (
     Table,
 )
 from coordinator.report.edition import names_one_of
+from coordinator.report.grouping import lot_groups, mean_potency_cell, mean_share_cell
 from coordinator.report.lots import LotView
 from coordinator.report.numbering import Numbering
 from coordinator.report.rounding import count_text, decimal_text, measure_text, p_text, rho_text, share_interval_text
@@ -29,6 +30,9 @@ from protocol.results import Association, EndpointCard, LotCounts, ResultSet
 
 MOST_LEADS = 4
 MOST_PANELS = 40
+_MOST_PANEL_MARKS = 20_000
+_MOST_LOTS_LISTED = 250
+_LEAD_COLUMNS = 4
 COLUMNS_PER_TABLE = 8
 
 
@@ -72,7 +76,9 @@ def panels(view: LotView, card: EndpointCard, rows: tuple[Association, ...], alp
     lots = view.discovery_shown()
     if not lots or not rows:
         return None
-    drawn = rows[:MOST_PANELS]
+    drawn = rows[: min(MOST_PANELS, _MOST_PANEL_MARKS // len(lots))]
+    if not drawn:
+        return None
     return Panels(
         identifier=f"panels-{card.endpoint}",
         title=sentences.panels_title(card.assay),
@@ -83,26 +89,28 @@ def panels(view: LotView, card: EndpointCard, rows: tuple[Association, ...], alp
 
 
 def shares_table(view: LotView, lots: tuple[int, ...], card: EndpointCard) -> Table:
-    """Return the shares of every cluster in every lot, beside its potency."""
+    """Return the shares of every cluster in every lot, beside its potency; means where lots are too many."""
     data = view.data
     return Table(
         identifier=f"shares-{card.endpoint}",
         caption=f"{texts.COLUMN_SHARE}, {sentences.potency_axis(card.assay, card.scale, card.unit)}",
         columns=(
             Column(texts.COLUMN_LOT),
+            Column(texts.COLUMN_SITE),
             Column(card.scale, numeric=True),
             *(Column(name, numeric=True) for name in (*data.clusters, texts.UNASSIGNED)),
         ),
         rows=tuple(
             Row(
                 (
-                    Cell(view.labels[row]),
-                    view.potency_cell(row, card.endpoint),
-                    *(view.share_cell(row, cluster) for cluster in (*range(len(data.clusters)), None)),
+                    Cell(group.label),
+                    Cell(group.site_name),
+                    mean_potency_cell(view, group.rows, card.endpoint),
+                    *(mean_share_cell(view, group.rows, cluster) for cluster in (*range(len(data.clusters)), None)),
                 ),
-                lot=view.number(row),
+                lot=group.lot,
             )
-            for row in lots
+            for group in lot_groups(view, lots, len(data.clusters))
         ),
     )
 
@@ -115,7 +123,7 @@ def excluded(counts: LotCounts, view: LotView, numbering: Numbering) -> tuple[Fi
     named = [lot for lot in lots if view.edition.shows_lots_of(lot.site)]
     reasons = sorted(Counter(lot.code for lot in lots).items())
     finding = numbering.finding(sentences.excluded_some(len(lots), reasons, len(lots) - len(named)))
-    if not named:
+    if not named or len(named) > _MOST_LOTS_LISTED:
         return finding, None
     hidden = view.hidden_names
     return finding, Table(
@@ -152,6 +160,8 @@ def quality(view: LotView) -> Quality:
         return Quality(sentences=(texts.QUALITY_ABSENT, about_counts), table=None)
     if not view.shown:
         return Quality(sentences=(texts.QUALITY_WITHHELD, about_counts), table=None)
+    if len(view.shown) > _MOST_LOTS_LISTED:
+        return Quality(sentences=(sentences.quality_too_many(len(view.shown)), about_counts), table=None)
     columns = (
         (texts.COLUMN_COUNTS, measured.median_counts, 1.0, 0),
         (texts.COLUMN_GENES, measured.median_genes, 1.0, 0),
@@ -226,7 +236,7 @@ def _panel(view: LotView, lots: tuple[int, ...], card: EndpointCard, row: Associ
         identifier=f"panel-{card.endpoint}-{cluster}",
         cluster=cluster,
         title=sentences.lead_title(row.cluster, card.assay),
-        name=row.cluster,
+        name=sentences.cluster(row.cluster),
         statistic=statistic,
         finding=None,
         points=_points(view, lots, cluster, card.endpoint),
@@ -260,35 +270,44 @@ def _points(view: LotView, lots: tuple[int, ...], cluster: int, endpoint: str) -
 
 
 def _lead_table(view: LotView, lots: tuple[int, ...], cluster: int, card: EndpointCard) -> Table:
-    data = view.data
+    groups = lot_groups(view, lots, _LEAD_COLUMNS)
+    single = all(group.lot is not None for group in groups)
     return Table(
         identifier=f"lead-table-{card.endpoint}-{cluster}",
-        caption=sentences.lead_title(data.clusters[cluster], card.assay),
+        caption=sentences.lead_title(view.data.clusters[cluster], card.assay),
         columns=(
             Column(texts.COLUMN_LOT),
             Column(texts.COLUMN_SITE),
-            Column(texts.COLUMN_TISSUE),
-            Column(texts.COLUMN_CELLS, numeric=True),
-            Column(texts.COLUMN_ALL_CELLS, numeric=True),
+            *(
+                (
+                    Column(texts.COLUMN_TISSUE),
+                    Column(texts.COLUMN_CELLS, numeric=True),
+                    Column(texts.COLUMN_ALL_CELLS, numeric=True),
+                )
+                if single
+                else ()
+            ),
             Column(texts.COLUMN_SHARE, numeric=True),
             Column(card.scale, numeric=True),
         ),
         rows=tuple(
             Row(
                 (
-                    Cell(view.labels[row]),
-                    Cell(data.sites[row]),
-                    Cell(data.tissues[row]),
-                    view.count_cell(row, cluster),
-                    _total_cell(view, row),
-                    view.share_cell(row, cluster),
-                    view.potency_cell(row, card.endpoint),
+                    Cell(group.label),
+                    Cell(group.site_name),
+                    *(_one_lots_cells(view, group.rows[0], cluster) if single else ()),
+                    mean_share_cell(view, group.rows, cluster),
+                    mean_potency_cell(view, group.rows, card.endpoint),
                 ),
-                lot=view.number(row),
+                lot=group.lot,
             )
-            for row in lots
+            for group in groups
         ),
     )
+
+
+def _one_lots_cells(view: LotView, row: int, cluster: int) -> tuple[Cell, ...]:
+    return Cell(view.data.tissues[row]), view.count_cell(row, cluster), _total_cell(view, row)
 
 
 def _total_cell(view: LotView, row: int) -> Cell:

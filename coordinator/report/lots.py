@@ -12,8 +12,7 @@ import numpy as np
 
 from coordinator.report.contents import Cell, CellState, SiteMark
 from coordinator.report.edition import Edition
-from coordinator.report.rounding import count_text, decimal_text, share_interval_text
-from coordinator.report.texts import MISSING
+from coordinator.report.rounding import count_text, share_interval_text
 from coordinator.study_data import FloatArray, PotencyReplicates, StudyData
 from protocol.results import EndpointCard, LotCounts
 from shared.statistics.potency import Run, log_potency, log_relative_potency
@@ -40,15 +39,17 @@ class LotView:
     sites: tuple[SiteMark, ...]
     validation: frozenset[int]  # rows
     log_potency: Mapping[str, FloatArray]  # by endpoint, (n_lots,), NaN where missing
+    site_numbers: Mapping[str, int]  # by name, into ``sites``
+    numbers: Mapping[int, int]  # by row: the number of a shown lot within the edition
     hidden_names: frozenset[str]  # of lots, donors and sites that the edition may not name, to check free text against
 
     def number(self, row: int) -> int:
         """Return the number of a shown lot within the edition."""
-        return self.shown.index(row)
+        return self.numbers[row]
 
     def site_mark(self, row: int) -> int:
         """Return the index in ``sites`` of a shown lot's site."""
-        return next(index for index, site in enumerate(self.sites) if site.name == self.data.sites[row])
+        return self.site_numbers[self.data.sites[row]]
 
     def discovery_shown(self) -> tuple[int, ...]:
         """Return the shown rows that the discovery used."""
@@ -81,13 +82,6 @@ class LotView:
         """Return a number of cells as a table cell."""
         low, high = self.count_bounds(row, cluster)
         return Cell(count_text(low, high), _state(low, high), (low + high) / 2)
-
-    def potency_cell(self, row: int, endpoint: str) -> Cell:
-        """Return a lot's log potency as a table cell."""
-        value = float(self.log_potency[endpoint][row])
-        if math.isnan(value):
-            return Cell(MISSING, CellState.MISSING, -math.inf)
-        return Cell(decimal_text(value, 2), order=value)
 
 
 def view_lots(
@@ -132,6 +126,8 @@ def view_lots(
             card.endpoint: log_potency_of_lots(data.potency[card.endpoint], relative="relative" in card.scale)
             for card in endpoints
         },
+        site_numbers={name: number for number, name in enumerate(names)},
+        numbers={row: number for number, row in enumerate(shown)},
         hidden_names=_hidden_names(data, counts, edition),
     )
 

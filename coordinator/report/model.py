@@ -14,7 +14,7 @@ from coordinator.report import sentences, texts
 from coordinator.report.association_sections import forest, ranges, sensitivity_findings, sensitivity_table
 from coordinator.report.composition_section import composition
 from coordinator.report.contents import EndpointSection, Fact, ReportModel, RobustnessSection
-from coordinator.report.downloads import downloads, edition_results
+from coordinator.report.downloads import downloads, edition_results, fits_into_page
 from coordinator.report.edition import Edition, EditionKind, names_one_of
 from coordinator.report.lot_sections import excluded, lead_rows, lead_scatter, panels, quality
 from coordinator.report.lots import LotView, view_lots
@@ -79,9 +79,7 @@ def build_report(results: ResultSet, data: StudyData, *, edition: Edition, bundl
     excluded_finding, excluded_table = excluded(results.lots, view, numbering)
     endpoints = tuple(_endpoint_section(view, results, card.endpoint, numbering) for card in results.endpoints)
     first = results.endpoints[0]
-    leads = tuple(data.clusters.index(row.cluster) for row in lead_rows(associations_of(results, first.endpoint))) or (
-        0,
-    )
+    leads = tuple(data.clusters.index(row.cluster) for row in lead_rows(associations_of(results, first.endpoint)))
     own = edition_results(results, view)
     return ReportModel(
         edition_name=texts.EDITION_NAMES[edition.kind.value].format(site=edition.site),
@@ -108,6 +106,7 @@ def build_report(results: ResultSet, data: StudyData, *, edition: Edition, bundl
         ),
         deviations=_deviations(results.warnings, view),
         downloads=downloads(own, view),
+        downloads_note="" if fits_into_page(view) else texts.DOWNLOADS_WITHOUT_LOTS,
         provenance=_provenance(results, view, known),
     )
 

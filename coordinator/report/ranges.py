@@ -4,6 +4,7 @@ from markupsafe import Markup
 
 from coordinator.report import texts
 from coordinator.report.contents import RangeRow, Ranges
+from coordinator.report.forest import name_column
 from coordinator.report.rounding import decimal_text
 from coordinator.report.scales import Scale
 from coordinator.report.svg import drawing, element, group, line, rectangle, shortened, text
@@ -11,13 +12,13 @@ from coordinator.report.svg import drawing, element, group, line, rectangle, sho
 WIDTH = 860
 _ROW = 30
 _TOP, _BOTTOM = 34, 30
-_PLOT = (182, 742)
-_NAME_ROOM = 168
+_PLOT_END = 742
 
 
 def ranges_drawing(ranges: Ranges) -> Markup:
     """Return the leave-one-out figure."""
-    scale = Scale(-1, 1, *_PLOT)
+    name_room = name_column([row.name for row in ranges.rows])
+    scale = Scale(-1, 1, name_room + 22, _PLOT_END)
     bottom = _TOP + _ROW * len(ranges.rows)
     grid = []
     for tick in (-1.0, -0.5, 0.0, 0.5, 1.0):
@@ -31,18 +32,18 @@ def ranges_drawing(ranges: Ranges) -> Markup:
         title=ranges.title,
         description=ranges.finding.text,
         content=[
-            *_legend(),
+            *_legend(scale.start),
             *grid,
-            *(_row(row, scale, _TOP + _ROW * index) for index, row in enumerate(ranges.rows)),
+            *(_row(row, scale, _TOP + _ROW * index, name_room) for index, row in enumerate(ranges.rows)),
         ],
     )
 
 
-def _row(row: RangeRow, scale: Scale, top: float) -> Markup:
+def _row(row: RangeRow, scale: Scale, top: float, name_room: float) -> Markup:
     middle = top + _ROW / 2
     marks = [
         rectangle(4, top + 1, WIDTH - 8, _ROW - 2, class_="band"),
-        text(8, middle + 4.5, shortened(row.name, 13, _NAME_ROOM), class_="label"),
+        text(8, middle + 4.5, shortened(row.name, 13, name_room), class_="label"),
     ]
     if row.lots is not None:
         left, right = (scale.at(end) for end in row.lots)
@@ -59,8 +60,7 @@ def _row(row: RangeRow, scale: Scale, top: float) -> Markup:
     return group(marks, class_="row", data_cluster=str(row.cluster))
 
 
-def _legend() -> list[Markup]:
-    x = _PLOT[0]
+def _legend(x: float) -> list[Markup]:
     return [
         element("line", x1=x + 2, y1=4, x2=x + 2, y2=20, class_="estimate-line"),
         text(x + 10, 17, texts.RANGES_ALL, class_="small"),

@@ -9,6 +9,7 @@ import math
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
+_TIED = "\N{NO-BREAK SPACE}"
 NOT_DEFINED = "not defined"
 
 _SMALLEST_P = 0.001
@@ -67,13 +68,13 @@ def p_text(p: float | None, *, alpha: float | None = None) -> str:
 
 
 def p_equation(p: float | None, *, alpha: float | None = None) -> str:
-    """Return "p = 0.011" or "p < 0.001".
+    """Return "p = 0.011" or "p < 0.001", not to be broken between lines.
 
-    >>> p_equation(0.0107), p_equation(0.0001)
-    ('p = 0.011', 'p < 0.001')
+    >>> p_equation(0.0107).split(), p_equation(0.0001).split()
+    (['p', '=', '0.011'], ['p', '<', '0.001'])
     """
     text = p_text(p, alpha=alpha)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
+    return f"p{_TIED}{text}" if text.startswith("<") else f"p{_TIED}={_TIED}{text}"
 
 
 def interval_text(low: float | None, high: float | None) -> str:

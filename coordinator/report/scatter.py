@@ -7,14 +7,21 @@ from markupsafe import Markup
 
 from coordinator.report import sentences, texts
 from coordinator.report.contents import LotPoint, Panels, Scatter, SiteMark
-from coordinator.report.marks import site_mark
+from coordinator.report.marks import SITE_COLOURS, site_mark
 from coordinator.report.rounding import decimal_text
 from coordinator.report.scales import Scale, Ticks, enclosing, padded, round_ticks
-from coordinator.report.svg import drawing, element, line, rectangle, shortened, text, text_width
+from coordinator.report.svg import drawing, element, line, number, rectangle, shortened, text, text_width
 
 _MOST_LABELLED = 30
+_MOST_MARKS = 300
 _LABEL_SIZE = 11.5
-_LABEL_STEPS = ((9, 4), (-9, 4), (0, -10), (0, 18), (8, -7), (8, 14), (-8, -7), (-8, 14))
+_LABEL_STEPS = (
+    (9, 4), (-9, 4), (0, -10), (0, 18), (8, -7), (8, 14), (-8, -7), (-8, 14),
+    (14, -16), (-14, -16), (14, 24), (-14, 24), (20, -30), (-20, -30), (20, 38), (-20, 38),
+)  # fmt: skip
+_NEAR = 12
+_BOLD_SIZE = 14.3  # bold letters of 13 px are about as wide as plain ones of 14.3
+_ZERO_IS_NEAR = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +37,14 @@ class _Frame:
 
 
 _LARGE = _Frame(width=860, height=430, left=66, right=190, top=18, bottom=56, radius=6.5, ticks=6)
-_SMALL = _Frame(width=206, height=190, left=34, right=10, top=44, bottom=36, radius=4, ticks=3)
+_SMALL = _Frame(width=206, height=206, left=34, right=10, top=60, bottom=36, radius=4, ticks=3)
 
 
 def lead_drawing(scatter: Scatter, sites: Sequence[SiteMark]) -> Markup:
     """Return the large scatter: labelled lots, a legend of sites with their number of lots."""
     frame = _LARGE
     x_scale, x_ticks, y_scale, y_ticks = _axes(frame, scatter.points, _potency_range(scatter.points))
-    points = [_point(point, sites, x_scale, y_scale, frame.radius) for point in scatter.points]
+    points = _marks(scatter.points, sites, x_scale, y_scale, frame.radius)
     center, middle = (frame.left + frame.width - frame.right) / 2, (frame.top + frame.height - frame.bottom) / 2
     return drawing(
         scatter.identifier,
@@ -57,8 +64,8 @@ def lead_drawing(scatter: Scatter, sites: Sequence[SiteMark]) -> Markup:
                 text_anchor="middle",
                 transform=f"translate(16 {middle:.1f}) rotate(-90)",
             ),
-            *points,
             *_labels(scatter.points, x_scale, y_scale, frame),
+            *points,
             *_site_legend(scatter, sites, frame),
         ],
         class_="linked",
@@ -83,12 +90,12 @@ def _panel(panel: Scatter, sites: Sequence[SiteMark], potency: tuple[float, floa
         title=panel.title,
         description=f"{panel.statistic}. {panel.x_label}; {panel.y_label}.",
         content=[
-            text(4, 15, shortened(panel.name, 13, frame.width - 8), class_="label strong"),
+            text(4, 15, shortened(panel.name, _BOLD_SIZE, frame.width - 8), class_="label strong"),
             text(4, 31, shortened(panel.statistic, 11.5, frame.width - 4), class_="small"),
             *_frame_marks(frame, x_scale, x_ticks, y_scale, y_ticks),
             text(frame.width - frame.right, frame.height - 5, panel.x_label, class_="small", anchor="end"),
-            text(4, frame.height - 5, panel.y_label, class_="small"),
-            *(_point(point, sites, x_scale, y_scale, frame.radius) for point in panel.points),
+            text(4, 50, panel.y_label, class_="small"),
+            *_marks(panel.points, sites, x_scale, y_scale, frame.radius),
         ],
         class_="panel",
     )
@@ -101,7 +108,10 @@ def _potency_range(points: Sequence[LotPoint]) -> tuple[float, float]:
 def _axes(frame: _Frame, points: Sequence[LotPoint], potency: tuple[float, float]) -> tuple[Scale, Ticks, Scale, Ticks]:
     x_ticks = round_ticks(*potency, frame.ticks)
     top = max((point.share_high for point in points), default=0.0)
-    y_ticks = round_ticks(0.0, top * 1.02 or 1.0, max(frame.ticks - 1, 3))
+    bottom = min((point.share_low for point in points), default=0.0)
+    from_zero = frame is _SMALL or bottom < _ZERO_IS_NEAR * top
+    low, high = (0.0, top * 1.02) if from_zero else padded([bottom, top], 0.06)
+    y_ticks = round_ticks(low, high or 1.0, max(frame.ticks - 1, 3))
     return (
         enclosing(x_ticks, frame.left, frame.width - frame.right),
         x_ticks,
@@ -123,6 +133,24 @@ def _frame_marks(frame: _Frame, x_scale: Scale, x_ticks: Ticks, y_scale: Scale, 
         marks.append(text(x, base + 17, decimal_text(tick, x_ticks.decimals), class_="tick", anchor="middle"))
     marks.append(line(frame.left, base, right, base, class_="rule"))
     return marks
+
+
+def _marks(
+    points: Sequence[LotPoint], sites: Sequence[SiteMark], x_scale: Scale, y_scale: Scale, radius: float
+) -> list[Markup]:
+    if len(points) <= _MOST_MARKS:
+        return [_point(point, sites, x_scale, y_scale, radius) for point in points]
+    # Thousands of marks of their own would burst the page: one path of dots a site; a suppressed count is a stroke.
+    strokes: dict[int, list[str]] = {}
+    for point in points:
+        x, low, high = (
+            number(value)
+            for value in (x_scale.at(point.potency), y_scale.at(point.share_low), y_scale.at(point.share_high))
+        )
+        strokes.setdefault(sites[point.site].style % len(SITE_COLOURS), []).append(
+            f"M{x} {low}h0" if low == high else f"M{x} {low}V{high}"
+        )
+    return [element("path", d="".join(path), class_=f"dots site-{colour}") for colour, path in sorted(strokes.items())]
 
 
 def _point(point: LotPoint, sites: Sequence[SiteMark], x_scale: Scale, y_scale: Scale, radius: float) -> Markup:
@@ -153,6 +181,8 @@ def _labels(points: Sequence[LotPoint], x_scale: Scale, y_scale: Scale, frame: _
             )
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
+                if abs(dx) > _NEAR:
+                    marks.append(line(x, y, x + dx, y + dy - 4, class_="leader"))
                 marks.append(text(left, y + dy, point.label, class_="small"))
                 break
     return marks
@@ -171,6 +201,7 @@ def _site_legend(scatter: Scatter, sites: Sequence[SiteMark], frame: _Frame) -> 
             continue
         y += 24
         if y > frame.height - frame.bottom:
+            marks.append(text(x + 14, y, texts.MORE_SITES, class_="small"))
             break
         marks.append(site_mark(site.style, x, y - 4, 6))
         name = shortened(site.name, 13, frame.right - 100)

@@ -10,7 +10,7 @@ from coordinator.report import texts
 from protocol.plan import Alternative, Strata
 from protocol.results import VerdictCode
 
-_TELLS_NOTHING = 3
+_LONGEST_CODE = 3
 
 
 def opening(phrase: str) -> str:
@@ -39,10 +39,11 @@ def count_of(n: int, one: str, many: str | None = None) -> str:
 def cluster(name: str) -> str:
     """Return "cluster 3" for a name that says nothing by itself, and a telling name as it is.
 
-    >>> cluster("3"), cluster("CD14 Mono")
-    ('cluster 3', 'CD14 Mono')
+    >>> cluster("3"), cluster("NK"), cluster("CD14 Mono")
+    ('cluster 3', 'NK', 'CD14 Mono')
     """
-    return f"cluster {name}" if len(name) <= _TELLS_NOTHING else name
+    tells_nothing = len(name) == 1 or (len(name) <= _LONGEST_CODE and any(character.isdigit() for character in name))
+    return f"cluster {name}" if tells_nothing else name
 
 
 def listed(names: Sequence[str]) -> str:
@@ -73,14 +74,14 @@ def headline(code: VerdictCode, *, rising: Sequence[str], falling: Sequence[str]
 def found_detail(*, name: str, statistic: str, p: str, p_adjusted: str, family: int, lots: str) -> str:
     """Return the sentence behind a verdict "found", for the leading cluster."""
     corrected = f"{p_adjusted} after correction for {tests(family)}"
-    return f"Over {lots}, {cluster(name)} has {statistic}; {p} alone and {corrected}."
+    return f"Over {lots}, the share of {cluster(name)} has {statistic}; {p} alone and {corrected}."
 
 
 def not_found_detail(*, name: str, statistic: str, p: str, p_adjusted: str, family: int, lots: str, alpha: str) -> str:
     """Return the sentence behind a verdict "not found", for the cluster that came closest."""
     return (
-        f"Over {lots}, {cluster(name)} comes closest: {statistic}; {p} alone, but {p_adjusted} after correction for "
-        f"{tests(family)}, where at most {alpha} was asked for."
+        f"Over {lots}, the share of {cluster(name)} comes closest: {statistic}; {p} alone, but {p_adjusted} after "
+        f"correction for {tests(family)}, where at most {alpha} was asked for."
     )
 
 
@@ -245,18 +246,35 @@ def composition_title() -> str:
 def composition_finding(part: str, low: str, high: str, shown: int, suppressed: int) -> str:
     """Return what the composition figure shows of the leading cluster."""
     said = (
-        f"Over the {count_of(shown, 'lot')} drawn, {cluster(part)} makes up {low} to {high} of the cells."
+        f"Over the {count_of(shown, 'lot')} drawn, the share of {cluster(part)} runs from {low} to {high}."
         if shown > 1
-        else f"In the lot drawn, {cluster(part)} makes up {high} of the cells."
+        else f"In the lot drawn, the share of {cluster(part)} is {high}."
     )
     if suppressed:
         said += f" {count_of(suppressed, 'count is', 'counts are')} suppressed and hatched."
     return said
 
 
-def average_label(role: str, n: int) -> str:
+def composition_means(shown: int) -> str:
+    """Return why no single lot is drawn."""
+    return (
+        f"The {count_of(shown, 'lot')} are too many to draw one by one: means are drawn." if shown else texts.MEANS_ONLY
+    )
+
+
+def quality_too_many(shown: int) -> str:
+    """Return why mapping quality is not listed."""
+    return f"The mapping quality of {count_of(shown, 'lot')} is too long to list here."
+
+
+def average_label(n: int) -> str:
     """Return the label of an average bar."""
-    return f"{role}, mean of {n}"
+    return f"mean of {n}"
+
+
+def average_group(role: str) -> str:
+    """Return the heading over an average bar."""
+    return f"All {role} lots"
 
 
 def ranges_title() -> str:
@@ -341,12 +359,12 @@ def methods(
     *, strata: Strata, alternative: Alternative, draws: str, multiplicity: str, confidence: str, seed: int
 ) -> tuple[str, ...]:
     """Return how the numbers were made."""
-    permuted = f"p: {texts.ALTERNATIVES[alternative]}, by permuting potency within strata; exact where it can be"
+    permuted = f"p: {texts.ALTERNATIVES[alternative]}, permuting potency within strata; exact where it can be"
     return (
         "Share: cells of the lot in the cluster over all its cells after QC, unassigned ones included.",
         (
-            "Potency: mean natural logarithm of the replicates, less that of the reference standard's replicates of the "
-            "same run where the study declares one."
+            "Potency: mean natural logarithm of the replicates, less that of the reference standard's replicates of "
+            "the same run where the study declares one."
         ),
         (
             f"Statistic: mid-ranks over all units (donors; lots where a donor has one), centred within "
@@ -357,10 +375,10 @@ def methods(
             f"Multiplicity: single-step {multiplicity} over all clusters tested (family-wise error rate); q by "
             "Benjamini and Hochberg, for screening only."
         ),
-        f"Interval: Bonett and Wright, {confidence}, with a t quantile for |{texts.RHO}| > 0.9 and fewer than 20 units.",
+        f"Interval: Bonett and Wright, {confidence}, a t quantile for |{texts.RHO}| > 0.9 and fewer than 20 units.",
         (
-            f"A suppressed count enters {texts.RHO} at the middle of the interval that its site declared; the bounds "
-            "that this leaves are given beside."
+            f"A suppressed count enters {texts.RHO} at the middle of the interval that its site declared; the "
+            "bounds that this leaves are given beside."
         ),
     )
 
@@ -373,4 +391,5 @@ def withheld_remarks(n: int) -> str:
 def parity_fact(counts: int, rho: str, *, same: bool) -> str:
     """Return how federated and pooled differ."""
     ranking = "the same ranking" if same else "ANOTHER ranking"
-    return f"largest difference of a count {counts}, of ρ {rho}; {ranking} (simulated run: the pooled cells are known)"
+    differences = f"largest difference of a count {counts}, of {texts.RHO} {rho}; {ranking}"
+    return f"{differences} (a run on one machine, where the pooled cells are at hand)"

@@ -75,7 +75,7 @@ def drawing(
     class_: str = "",
 ) -> Markup:
     """Return a complete figure: an image to a reader of screens, with title and description."""
-    title_id, description_id = f"{identifier}-title", f"{identifier}-desc"
+    title_id, description_id = f"drawing-{identifier}-title", f"drawing-{identifier}-desc"
     return element(
         "svg",
         [
@@ -83,7 +83,7 @@ def drawing(
             element("desc", description, id=description_id),
             *content,
         ],
-        id=identifier,
+        id=f"drawing-{identifier}",
         role="img",
         aria_labelledby=f"{title_id} {description_id}",
         viewBox=f"0 0 {number(width)} {number(height)}",

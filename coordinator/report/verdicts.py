@@ -39,7 +39,7 @@ def verdict_block(
         ),
         finding=numbering.finding(_detail(results, verdict, lead, len(rows), hidden_names)),
         confidence=_confidence(results, verdict, lead, len(rows)),
-        limits=_limits(results, verdict.code),
+        limits=_limits(verdict.code),
     )
 
 
@@ -150,12 +150,11 @@ def _left_out(lead: Association) -> tuple[str, ...]:
     )
 
 
-def _limits(results: ResultSet, code: VerdictCode) -> tuple[str, ...]:
+def _limits(code: VerdictCode) -> tuple[str, ...]:
     first = {
         VerdictCode.FOUND: (texts.LIMIT_CAUSE,),
         VerdictCode.NOT_FOUND: (texts.LIMIT_ABSENCE,),
         VerdictCode.REFUSED: (texts.LIMIT_REFUSED,),
     }[code]
     last = (texts.LIMIT_SPECIFICATION,) if code is VerdictCode.FOUND else ()
-    simulated = (texts.LIMIT_PARITY,) if results.parity is not None else ()
-    return (*first, texts.LIMIT_SHARES, *last, *simulated)
+    return (*first, texts.LIMIT_SHARES, *last)

@@ -15,22 +15,28 @@
   for (const table of document.querySelectorAll("table.sortable")) {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.append(...head.childNodes);
-      head.append(button);
-      button.addEventListener("click", () => {
+      // No button inside: Chromium does not repeat a printed table's head that holds one.
+      head.tabIndex = 0;
+      head.classList.add("sorts");
+      const sort = () => {
         const down = head.getAttribute("aria-sort") === "ascending";
         heads.forEach((other) => other.removeAttribute("aria-sort"));
         head.setAttribute("aria-sort", down ? "descending" : "ascending");
         const rows = [...table.tBodies[0].rows];
         rows.sort((a, b) => compare(order(a.cells[column]), order(b.cells[column])) * (down ? -1 : 1));
         table.tBodies[0].append(...rows);
+      };
+      head.addEventListener("click", sort);
+      head.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        sort();
       });
     });
   }
 
   for (const table of document.querySelectorAll("table.filterable")) {
+    if (table.tBodies[0].rows.length <= 12) continue;
     const label = document.createElement("label");
     label.className = "filter";
     const input = document.createElement("input");

@@ -226,10 +226,11 @@ def suppressed_study() -> Study:
     """The MSC study with small counts suppressed, one lot without potency and lots that were not used."""
     study = msc_study()
     data = study.data
-    low, high = data.counts_low.copy(), data.counts_high.copy()
+    low, high, totals = data.counts_low.copy(), data.counts_high.copy(), data.totals_low.copy()
     for row in range(0, len(data.lots), 3):
+        totals[row] -= low[row, 2]
+        low[row, 4], high[row, 4] = low[row, 4] - 20, high[row, 4] + 20
         low[row, 5], high[row, 5] = 0, 4
-        low[row, 4], high[row, 4] = 5, 160
         low[row, 2], high[row, 2] = 0, 0
     runs = list(data.potency["vegf"].runs)
     runs[1] = ()
@@ -257,7 +258,14 @@ def suppressed_study() -> Study:
             ),
         }
     )
-    changed = replace(data, counts_low=low, counts_high=high, potency={"vegf": PotencyReplicates(runs=tuple(runs))})
+    changed = replace(
+        data,
+        counts_low=low,
+        counts_high=high,
+        totals_low=totals,
+        totals_high=totals,
+        potency={"vegf": PotencyReplicates(runs=tuple(runs))},
+    )
     return Study(results=results, data=changed, bundle=study.bundle)
 
 
