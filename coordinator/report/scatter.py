@@ -37,7 +37,7 @@ class _Frame:
 
 
 _LARGE = _Frame(width=860, height=430, left=66, right=190, top=18, bottom=56, radius=6.5, ticks=6)
-_SMALL = _Frame(width=206, height=206, left=34, right=10, top=60, bottom=36, radius=4, ticks=3)
+_SMALL = _Frame(width=206, height=206, left=34, right=16, top=60, bottom=36, radius=4, ticks=3)
 
 
 def lead_drawing(scatter: Scatter, sites: Sequence[SiteMark]) -> Markup:
@@ -93,7 +93,7 @@ def _panel(panel: Scatter, sites: Sequence[SiteMark], potency: tuple[float, floa
             text(4, 15, shortened(panel.name, _BOLD_SIZE, frame.width - 8), class_="label strong"),
             text(4, 31, shortened(panel.statistic, 11.5, frame.width - 4), class_="small"),
             *_frame_marks(frame, x_scale, x_ticks, y_scale, y_ticks),
-            text(frame.width - frame.right, frame.height - 5, panel.x_label, class_="small", anchor="end"),
+            text(frame.width - 4, frame.height - 5, panel.x_label, class_="small", anchor="end"),
             text(4, 50, panel.y_label, class_="small"),
             *_marks(panel.points, sites, x_scale, y_scale, frame.radius),
         ],
