@@ -1,4 +1,4 @@
-"""Compiled loops over bytes and indices: lzf, shuffle, and the check that no cell names a gene twice.
+"""Compiled loops over bytes: the lzf and shuffle filters of HDF5, undone.
 
 Compiled on first use and kept in numba's cache. Every loop is bounded by the arrays it is given, whatever they hold.
 """
@@ -58,23 +58,3 @@ def unshuffle(source: NDArray[np.uint8], target: NDArray[np.uint8], item_bytes: 
             target[i * item_bytes + j] = source[offset + i]
     for i in range(n_items * item_bytes, source.shape[0]):
         target[i] = source[i]
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba ships no types
-def first_repeating_row(indptr: NDArray[np.int64], indices: NDArray[np.int32], n_genes: int) -> np.int64 | int:
-    """Return the first row that names a column twice, or -1. ``indices`` must lie in ``0..n_genes-1``."""
-    seen = np.empty(0, dtype=np.int64)
-    for row in range(indptr.shape[0] - 1):
-        start, stop = indptr[row], indptr[row + 1]
-        rising = True
-        for k in range(start + 1, stop):
-            rising &= indices[k] > indices[k - 1]
-        if rising:
-            continue
-        if seen.shape[0] == 0:
-            seen = np.full(n_genes, -1, dtype=np.int64)
-        for k in range(start, stop):
-            if seen[indices[k]] == row:
-                return row
-            seen[indices[k]] = row
-    return -1

@@ -25,6 +25,9 @@ from site_agent.cells.decoders import Step, decode_chunk, decoding_steps
 Array = NDArray[Any]
 
 _FIRST_PLUGIN_FILTER = 256
+_EDGE_BYTES = 16 * 2**20
+_MAXIMUM_EDGES = 16
+"""Decoded chunks kept for the neighbours of running blocks, by number and by size."""
 
 
 class Vector(Protocol):
@@ -88,6 +91,14 @@ class ContiguousVector:
         return out
 
 
+class _EdgeChunk:
+    """A chunk that neighbouring blocks share: the first to ask decodes it, the others wait for that."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.values: Array | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class ChunkedVector:
     """A vector in chunks that are decoded here.
@@ -108,25 +119,35 @@ class ChunkedVector:
     steps: tuple[Step, ...]
     path: Path
     part: str
-    _shared: dict[int, Array] = field(default_factory=dict)
+    _edges: dict[int, _EdgeChunk] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, start: int, stop: int) -> Array:
         """Return the items of ``start..stop``."""
         out = np.empty(stop - start, dtype=self.dtype)
+        if stop <= start:
+            return out
         per = self.items_per_chunk
-        for number in range(start // per, -(-stop // per) if stop > start else start // per):
-            chunk = self._chunk(number, keep=(number + 1) * per > stop)
-            first, last = max(start, number * per), min(stop, (number + 1) * per)
-            out[first - start : last - start] = chunk[first - number * per : last - number * per]
+        for number in range(start // per, (stop - 1) // per + 1):
+            begin, end = number * per, (number + 1) * per
+            inside = begin >= start and end <= stop
+            chunk = self._decoded(number) if inside else self._edge(number)
+            first, last = max(start, begin), min(stop, end)
+            out[first - start : last - start] = chunk[first - begin : last - begin]
         return out
 
-    def _chunk(self, number: int, *, keep: bool) -> Array:
-        """Return a whole chunk; ``keep`` it for the next block, whose first chunk it is too."""
+    def _edge(self, number: int) -> Array:
         with self._lock:
-            known = self._shared.pop(number, None)
-        if known is not None:
-            return known
+            edge = self._edges.setdefault(number, _EdgeChunk())
+            allowed = _EDGE_BYTES // (self.items_per_chunk * self.dtype.itemsize)
+            while len(self._edges) > min(max(allowed, 2), _MAXIMUM_EDGES):
+                self._edges.pop(next(iter(self._edges)))
+        with edge.lock:
+            if edge.values is None:
+                edge.values = self._decoded(number)
+            return edge.values
+
+    def _decoded(self, number: int) -> Array:
         stored = np.empty(int(self.sizes[number]), dtype=np.uint8)
         _read_into(self.descriptor, stored, int(self.offsets[number]), self.path, self.part)
         n_bytes = self.items_per_chunk * self.dtype.itemsize
@@ -134,13 +155,7 @@ class ChunkedVector:
             plain = decode_chunk(stored, self.steps, int(self.masks[number]), n_bytes, self.dtype.itemsize)
         except ValueError as error:
             raise damaged(self.path, self.part, str(error)) from error
-        chunk = plain.view(self.dtype)
-        if keep:
-            with self._lock:
-                self._shared[number] = chunk
-                while len(self._shared) > 2:  # noqa: PLR2004 - one for each neighbour of a running block
-                    self._shared.pop(next(iter(self._shared)))
-        return chunk
+        return plain.view(self.dtype)
 
 
 def checked_dataset(dataset: Any, path: Path, part: str) -> Any:  # noqa: ANN401 - h5py ships no types

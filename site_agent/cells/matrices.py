@@ -2,8 +2,9 @@
 
 Rules:
 
-1. A block is a run of cells as compressed rows: ``indptr`` from 0, ``indices`` within the genes, no gene twice in a
-   cell. A matrix that breaks this raises a named error before its values reach the kernel.
+1. A block is a run of cells as compressed rows: ``indptr`` from 0, ``indices`` within the genes. A matrix that breaks
+   this raises a named error before its values reach the kernel. Genes may stand in any order, and one that a cell
+   names twice has the sum of both counts, as in scipy: the kernel adds them.
 2. ``indices`` are int32 and ``data`` float32 or float64, whatever the file holds, so that one compiled kernel serves
    every file. The conversion is exact.
 3. Values are not judged here: the kernel sees each of them anyway and reports NaN, negative and broken counts.
@@ -217,18 +218,9 @@ def checked_block(
     Raises
     ------
     InputError
-        An index lies outside the columns, a row names a column twice, or a type is not a number's.
+        An index lies outside the columns, or a type is not a number's.
     """
-    from site_agent.cells.byte_kernels import first_repeating_row  # noqa: PLC0415 - numba only where cells are read
-
-    narrow = checked_indices(path, part, indices, n_columns)
-    row = int(first_repeating_row(indptr, narrow, n_columns))
-    if row >= 0:
-        raise InputError(
-            f"{path}: {part}: cell {start + row} holds a gene twice",
-            hint="sum the duplicates: in Python, X.sum_duplicates()",
-        )
-    return CellBlock(start, indptr, narrow, as_real(path, part, data))
+    return CellBlock(start, indptr, checked_indices(path, part, indices, n_columns), as_real(path, part, data))
 
 
 def checked_indices(path: Path, part: str, indices: Array, n_columns: int) -> NDArray[np.int32]:

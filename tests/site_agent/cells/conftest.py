@@ -61,6 +61,6 @@ def small_study() -> SmallStudy:
         gene_symbols=gene_symbols(),
         origin=Origin(name="small"),
         seed=1,
-        parameters=FitParameters(n_genes=80, n_dimensions=8),
+        parameters=FitParameters(n_dimensions=8),
     )
     return SmallStudy(counts=counts, kinds=kinds, lots=lots, atlas=atlas)
