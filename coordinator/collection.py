@@ -4,7 +4,7 @@ Rules
 -----
 1. A round asks, by name, each site that has not yet delivered; a round is short and may be repeated at will.
 2. An answer is believed only if its signature, its query and every report beside it hold (SPEC 2.4, 3.7, 4.7); one
-   report that does not fit refuses the whole answer, and nothing of it is kept.
+   report that does not fit, or that contradicts a kept one, refuses the whole answer, and nothing of it is kept.
 3. The log of events is the only source of a site's state: nothing else is remembered.
 """
 
@@ -179,8 +179,23 @@ def receive(
     answer: bytes,
     report_envelopes: Sequence[bytes],
     now: datetime,
+    kept: Iterable[StoredReport] = (),
 ) -> Received:
-    """Return what an answer to ``asked`` amounts to; an answer that does not hold becomes a rejected event."""
+    """Return what an answer to ``asked`` amounts to; an answer that does not hold becomes a rejected event.
+
+    Parameters
+    ----------
+    study, roster : Believed of StudyPlan, Roster
+        The signed plan, and whose key is whose.
+    asked : OutgoingQuery
+        The query that the site was sent.
+    answer, report_envelopes : bytes, sequence of bytes
+        What came.
+    now : datetime
+        For the log.
+    kept : iterable of StoredReport, optional
+        What the store holds of the study: a kept report is never replaced by other bytes under its version.
+    """
     query = asked.query
     try:
         believed = open_answer(answer, roster, query.site)
@@ -190,6 +205,7 @@ def receive(
         reports = tuple(_admit(study, roster, query.site, envelope) for envelope in report_envelopes)
         if len({(report.lot, report.version) for report in reports}) != len(reports):
             raise ProtocolError(ErrorCode.REPORTS_MISMATCH, "One lot stands in two reports.")  # noqa: TRY301 - one exit for all refusals
+        _check_contradicts_none(reports, kept)
     except ProtocolError as error:
         return Received(event=_event(query, now, SiteState.ANSWER_REJECTED, error.code), detail=str(error))
     state = _state_of(believed.message)
@@ -207,6 +223,15 @@ def _admit(study: Believed[StudyPlan], roster: Roster, site: SiteId, envelope: b
     return StoredReport(
         site=report.site, lot=report.lot, version=report.version, digest=sha256(envelope), envelope=envelope
     )
+
+
+def _check_contradicts_none(reports: Sequence[StoredReport], kept: Iterable[StoredReport]) -> None:
+    new = {(report.site, report.lot, report.version): report for report in reports}
+    for old in kept:
+        report = new.get((old.site, old.lot, old.version))
+        if report is not None and report.digest != old.digest:
+            detail = f"Lot {old.lot} version {old.version} is kept with other bytes."
+            raise ProtocolError(ErrorCode.REPORTS_MISMATCH, detail, hint="a changed report takes the next version")
 
 
 def _state_of(answer: Answer) -> SiteState:

@@ -5,7 +5,13 @@ from pathlib import Path
 import click
 
 from shared.runtime.console import CommandGroup, json_option, print_json, print_table, remark
-from simulations.split_request import SplitRequest, parse_condition, parse_potency, parse_reference_lots
+from simulations.split_request import (
+    SplitRequest,
+    parse_condition,
+    parse_label,
+    parse_potency,
+    parse_reference_lots,
+)
 
 # What each command works with (scanpy, Flower) is imported within it: --help and wrong arguments answer at once.
 
@@ -67,8 +73,8 @@ def split(
         donor_column=donor_column,
         tissue_column=tissue_column,
         potency=parse_potency(potency),
-        unit=unit,
-        assay=assay,
+        unit=parse_label("--unit", unit),
+        assay=parse_label("--assay", assay),
         decimals=decimals,
         reference_lots=parse_reference_lots(reference_lots),
         sites=sites,
@@ -104,13 +110,14 @@ def split(
 @main.command("run")
 @click.argument("study", metavar="DIR", type=_PATH)
 @click.option("--out", metavar="OUT", type=_PATH, required=True, help="Where results, report and sent bytes go.")
+@click.option("--threads", type=click.IntRange(1), help="Worker threads of the mapper; without: one for each core.")
 @json_option
-def run(study: Path, out: Path, as_json: bool) -> None:
+def run(study: Path, out: Path, threads: int | None, as_json: bool) -> None:
     """Run the study in DIR: one agent a site, each seeing its own folder only; then compare with pooled cells."""
     from simulations.experiment import run_study  # noqa: PLC0415 - imports Flower and the mapper
     from simulations.shown import show_run  # noqa: PLC0415 - the same
 
-    show_run(run_study(study, out), out, as_json=as_json)
+    show_run(run_study(study, out, threads=threads), out, as_json=as_json)
 
 
 @main.command("demo")

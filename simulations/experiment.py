@@ -53,8 +53,15 @@ class RunOutcome:
     bytes_sent: Mapping[SiteId, int]
 
 
-def run_study(folder: Path, out: Path) -> RunOutcome:
+def run_study(folder: Path, out: Path, *, threads: int | None = None) -> RunOutcome:
     """Run the study in ``folder`` and write results, report and sent bytes into ``out``.
+
+    Parameters
+    ----------
+    folder, out : Path
+        The study; where everything goes.
+    threads : int, optional
+        Worker threads of the mapper; the outcome does not depend on them.
 
     Raises
     ------
@@ -70,13 +77,13 @@ def run_study(folder: Path, out: Path) -> RunOutcome:
     roster = _roster(plan, key)
     store = MemoryStore()
     with appearing_whole(out, replaces=RESULTS_FILE) as work:
-        sites = _collect(source, study, roster, key, store)
+        sites = _collect(source, study, roster, key, store, threads)
         events = site_states(plan.sites, map(CollectionEvent.from_line, store.events(plan.study)))
         _require_answers(events, sites)
         envelopes = [(report.digest, report.envelope) for report in store.reports(plan.study)]
         outcome = analyse_reports(study, verified_reports(study, roster, envelopes))
         with progress("pooled analysis as oracle", _POOLED_STEPS, unit="steps") as advance:
-            pooled = pooled_data(source, advance)
+            pooled = pooled_data(source, advance, threads=threads)
         parity = parity_with(pooled, outcome.data, outcome.results, source)
         outcome = replace(outcome, results=outcome.results.model_copy(update={"parity": parity}))
         write_exchange(work, source, study, roster, key, store, sites)
@@ -97,7 +104,12 @@ def _roster(plan: StudyPlan, key: SigningKey) -> Roster:
 
 
 def _collect(
-    source: StudySource, study: Believed[StudyPlan], roster: Roster, key: SigningKey, store: MemoryStore
+    source: StudySource,
+    study: Believed[StudyPlan],
+    roster: Roster,
+    key: SigningKey,
+    store: MemoryStore,
+    threads: int | None,
 ) -> tuple[SimulatedSite, ...]:
     plan = source.plan
     nonces = itertools.count()
@@ -106,7 +118,9 @@ def _collect(
     with progress(
         "mapping lots at their sites", sum(len(lots.lots) for _, lots in source.sites), unit="lots"
     ) as advance:
-        sites = tuple(_site(source, site, key, done=lambda _lot: advance()) for site, _ in source.sites)
+        sites = tuple(
+            _site(source, site, key, done=lambda _lot: advance(), threads=threads) for site, _ in source.sites
+        )
         apps = {nodes[site.site]: make_client_app(site, clock=lambda: now, log=site.log.append) for site in sites}
         run = CollectionRun(
             study=study,
@@ -123,7 +137,9 @@ def _collect(
     return sites
 
 
-def _site(source: StudySource, site: SiteId, key: SigningKey, *, done: Callable[[Lot], None]) -> SimulatedSite:
+def _site(
+    source: StudySource, site: SiteId, key: SigningKey, *, done: Callable[[Lot], None], threads: int | None
+) -> SimulatedSite:
     plan, log = source.plan, list[str]()
     policy = source.folder / SITES_FOLDER / site / POLICY_FILE
     agent = Agent(
@@ -135,6 +151,7 @@ def _site(source: StudySource, site: SiteId, key: SigningKey, *, done: Callable[
             secret=pseudonym_secret(plan.study, plan.analysis.seed, site),
             done=done,
             log=log.append,
+            threads=threads,
         ),
         airlock=Airlock(MemoryLog()),
         log=log.append,

@@ -35,12 +35,12 @@ class _PooledLot:
     potency: tuple[PotencyRows, ...]
 
 
-def pooled_data(source: StudySource, advance: Callable[[], None]) -> StudyData:
+def pooled_data(source: StudySource, advance: Callable[[], None], *, threads: int | None = None) -> StudyData:
     """Return the study's table computed from all cells in one place, lots under their pseudonyms."""
     lots = sorted(_pooled_lots(source), key=lambda each: (each.site, each.name))
     cells = _concatenated(lots)
     advance()
-    mapping = map_cells(cells, from_bytes(source.atlas))
+    mapping = map_cells(cells, from_bytes(source.atlas), threads=threads)
     advance()
     kept = _kept(cells, source.plan.quality)
     owner = cells.obs["pooled_lot"].to_numpy()

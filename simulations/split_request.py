@@ -4,10 +4,16 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from shared.errors import InputError
+from pydantic import TypeAdapter, ValidationError
+
+from protocol.identifiers import Label
+from shared.errors import InputError, ProblemsError
+from site_agent.cells.site_tables import parse_number
 
 ALL_LOTS = "all"
+_LABEL: Final[TypeAdapter[str]] = TypeAdapter(Label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +105,31 @@ def parse_reference_lots(text: str) -> tuple[str, ...] | None:
     return names
 
 
+def parse_label(option: str, text: str) -> str:
+    """Return ``text`` if it may name an assay or a unit.
+
+    Raises
+    ------
+    InputError
+        It is empty, longer than 64 characters, or not printable.
+    """
+    try:
+        return _LABEL.validate_python(text)
+    except ValidationError:
+        raise InputError(
+            f"{option}: expected 1 to 64 printable characters without space around them, found {text[:80]!r}"
+        ) from None
+
+
 def read_potency(column: PotencyColumn) -> dict[str, list[str]]:
     """Return the potency values of each lot as they are written, in the file's order.
 
     Raises
     ------
     InputError
-        The file is missing or unreadable, a column is absent, a lot's name is empty, or a value is not a positive
-        number.
+        The file is missing or unreadable, or a column is absent.
+    ProblemsError
+        Lots' names are empty, or values are not positive numbers: all of them are listed.
     """
     path = column.path
     try:
@@ -123,18 +146,28 @@ def read_potency(column: PotencyColumn) -> dict[str, list[str]]:
                 hint="name the columns in --potency FILE.csv:KEYCOL:VALUECOL",
             )
     values: dict[str, list[str]] = {}
+    problems: list[InputError] = []
     for line, row in enumerate(rows, start=2):
         lot, value = (row[column.key_column] or "").strip(), (row[column.value_column] or "").strip()
         if not lot:
-            raise InputError(f"{path}, line {line}, column {column.key_column!r}: expected a lot's name, found nothing")
-        try:
-            is_positive = 0 < float(value) < float("inf")
-        except ValueError:
-            is_positive = False
-        if not is_positive:
-            raise InputError(
-                f"{path}, line {line}, column {column.value_column!r}: expected a positive number, found {value!r}",
-                hint="potency is analysed on the log scale; leave out a lot that was not measured",
+            message = f"{path}, line {line}, column {column.key_column!r}: expected a lot's name, found nothing"
+            problems.append(InputError(message, hint="name the lot, or delete the row"))
+        if not _is_positive(value):
+            message = (
+                f"{path}, line {line}, column {column.value_column!r}: expected a positive number, found {value!r}"
             )
+            hint = "potency is analysed on the log scale; leave out a lot that was not measured"
+            problems.append(InputError(message, hint=hint))
         values.setdefault(lot, []).append(value)
+    if not rows:
+        problems.append(InputError(f"{path}: expected rows of lots with potency, found none"))
+    if problems:
+        raise ProblemsError(str(path), problems)
     return values
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return 0 < parse_number(text) < float("inf")
+    except InputError:
+        return False

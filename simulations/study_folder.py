@@ -28,7 +28,7 @@ from protocol.plan import (
 from protocol.policy import SitePolicy, write_policy
 from protocol.study_draft import write_study_draft
 from shared.atlas.artefact import to_bytes
-from shared.errors import InputError
+from shared.errors import InputError, ProblemsError
 from shared.runtime.files import appearing_whole, write_atomically
 from simulations.keys import coordinator_key
 from simulations.site_folder import LotRow, PotencyRow, write_site_tables
@@ -63,8 +63,10 @@ def split_study(request: SplitRequest) -> SplitSummary:
     Raises
     ------
     InputError
-        Something of the input is missing or wrong (see :mod:`simulations.split_request`), the lots with potency are
-        fewer than the sites, or ``request.out`` holds something.
+        Something of the input is missing or wrong (see :mod:`simulations.split_request` and
+        :mod:`simulations.split_cells`), or ``request.out`` holds something.
+    ProblemsError
+        Lots, potency, sites and reference lots do not go together: all of it is listed.
     """
     potency = read_potency(request.potency)
     split = read_cells(request)
@@ -104,23 +106,22 @@ def _check_lots(
     request: SplitRequest, split: SplitCells, potency: Mapping[str, Sequence[str]], lots: Sequence[SplitLot]
 ) -> None:
     names = [lot.name for lot in split.lots]
+    problems: list[InputError] = []
     unknown = [name for name in potency if name not in names]
     if unknown:
-        raise InputError(
-            f"{request.potency.path}: potency without a lot: {', '.join(unknown[:12])}; "
-            f"lots of the cells: {', '.join(names[:12])}",
-            hint=f"the column {request.potency.key_column!r} must hold the values of {request.lot_column!r}",
-        )
+        message = f"{request.potency.path}: potency without a lot: {', '.join(unknown[:12])}; "
+        message += f"lots of the cells: {', '.join(names[:12])}"
+        hint = f"the column {request.potency.key_column!r} must hold the values of {request.lot_column!r}"
+        problems.append(InputError(message, hint=hint))
     if len(lots) < request.sites:
-        raise InputError(
-            f"--sites {request.sites}: expected at least one lot with potency for each site, found {len(lots)}",
-            hint="ask for fewer sites",
-        )
+        message = f"--sites {request.sites}: expected at least one lot with potency for each site, found {len(lots)}"
+        problems.append(InputError(message, hint="ask for fewer sites"))
     missing = [name for name in request.reference_lots or () if name not in names]
     if missing:
-        raise InputError(
-            f"--reference-lots: not among the lots: {', '.join(missing)}", hint=f"lots are: {', '.join(names)}"
-        )
+        message = f"--reference-lots: not among the lots: {', '.join(missing)}"
+        problems.append(InputError(message, hint=f"lots are: {', '.join(names)}"))
+    if problems:
+        raise ProblemsError(f"splitting {request.cells}", problems)
 
 
 def _build_atlas(request: SplitRequest, split: SplitCells, reference: Sequence[str], path: Path) -> AtlasManifest:

@@ -9,10 +9,11 @@ from protocol.envelopes import PAYLOAD_LIMITS, PayloadType
 from protocol.identifiers import SiteId
 from protocol.plan import StudyPlan
 from protocol.study_draft import read_study_draft
-from shared.atlas.artefact import MAXIMUM_BYTES
+from shared.atlas.artefact import MAXIMUM_BYTES, from_bytes
 from shared.errors import InputError, ProblemsError
 from shared.runtime.files import read_bounded
 from simulations.study_folder import ATLAS_FILE, PLAN_FILE, SITES_FOLDER
+from site_agent.cells.lot_files import require_readable_files
 from site_agent.cells.lots import SiteLots, read_site_folder
 
 
@@ -46,6 +47,7 @@ def read_study(folder: Path) -> StudySource:
     )
     atlas = read_bounded(folder / ATLAS_FILE, limit=MAXIMUM_BYTES, what="the reference atlas")
     manifest = manifest_of(atlas)
+    reference = from_bytes(atlas)
     problems: list[InputError] = []
     if plan.atlas != manifest.reference():
         problems.append(
@@ -58,7 +60,9 @@ def read_study(folder: Path) -> StudySource:
     sites: list[tuple[SiteId, SiteLots]] = []
     for site in plan.sites:
         try:
-            sites.append((site, read_site_folder(folder / SITES_FOLDER / site, plan.endpoints, cohorts=plan.cohorts)))
+            lots = read_site_folder(folder / SITES_FOLDER / site, plan.endpoints, cohorts=plan.cohorts)
+            sites.append((site, lots))
+            require_readable_files(lots, reference)
         except ProblemsError as error:
             problems.extend(InputError(f"{site}: {problem}", hint=problem.hint) for problem in error.problems)
     problems.extend(_lots_at_two_sites(sites))

@@ -6,7 +6,8 @@ In this order, and nothing is computed before the query and the plan are believe
 2. The coordinator signed the plan that the query names; the site's own policy allows both.
 3. The lots are mapped and summarised by the source of reports; what fails a disclosure rule is held back.
 4. The rest waits in the airlock until a person, or the policy on that person's behalf, has decided on every lot.
-   Until then the answer is "waiting": a person's delay blocks nothing.
+   Until then the answer is "waiting": a person's delay blocks nothing. Where a rule asks for review, only a person
+   can decide (SPEC 5.8).
 5. What was approved passes the gate, is sealed, and is named by a signed answer.
 
 Whatever fails is answered with a catalogued code; its text goes to the site's own log.
@@ -40,10 +41,13 @@ from protocol.signing import SigningKey, VerifyingKey
 from shared.errors import CrosslotError
 from site_agent.release.airlock import Airlock
 from site_agent.release.decisions import Held, State
-from site_agent.release.disclosure import judge
 from site_agent.release.earlier_releases import EarlierRelease
 from site_agent.release.gate import release
-from site_agent.release.verdicts import Outcome
+from site_agent.release.lots_together import JudgedLot, judge_together
+
+
+class _LotsUnreadable(Exception):  # noqa: N818 - not an error of its own: it carries a logged one to its answer
+    """The source of reports failed, and the site's log has its words."""
 
 
 class ReportSource(Protocol):
@@ -113,9 +117,11 @@ class Agent:
         except ProtocolError as error:
             self._log(f"study {query.message.study}: {error}")
             return self._said(query, AnswerStatus.REFUSED, error.code)
-        except CrosslotError as error:
-            self._log(f"study {query.message.study}: {error}" + (f" ({error.hint})" if error.hint else ""))
+        except _LotsUnreadable:
             return self._said(query, AnswerStatus.FAILED, ErrorCode.LOTS_UNREADABLE)
+        except Exception as error:  # noqa: BLE001 - whatever it is: its code leaves, signed, and its text stays here
+            self._log(f"study {query.message.study}: {type(error).__name__}: {error}")
+            return self._said(query, AnswerStatus.FAILED, ErrorCode.INTERNAL)
 
     def _believed_query(self, envelope: bytes, now: datetime) -> Believed[Query]:
         query = open_query(envelope, self._identity.coordinator)
@@ -132,13 +138,13 @@ class Agent:
             atlas_sha256=plan.message.atlas.sha256,
         )
         rules = self._rules(plan.message)
-        offered = self._reports(rules)
+        offered = self._offered(rules)
         if not offered:
             return self._said(query, AnswerStatus.FAILED, ErrorCode.NO_LOTS)
         passing = self._passing(offered, rules)
         if not passing:
             return self._said(query, AnswerStatus.REFUSED, ErrorCode.DISCLOSURE_REFUSED)
-        held = [self._decided(report, rules, now) for report in passing]
+        held = [self._decided(lot, rules, now) for lot in passing]
         if any(each.state is State.PENDING for each in held):
             return self._said(query, AnswerStatus.WAITING, ErrorCode.AWAITING_STEWARD)
         approved = [each for each in held if each.approval is not None]
@@ -153,21 +159,22 @@ class Agent:
             raise ProtocolError(ErrorCode.POLICY_DAMAGED, f"The policy is that of {policy.site}.")
         return effective(policy, plan)
 
-    def _passing(self, offered: Sequence[LotReport], rules: EffectiveRules) -> list[LotReport]:
-        """Return the reports that no rule fails; what one lot's failure does to the number of lots is judged too."""
-        passing = list(offered)
-        while True:
-            kept = []
-            for report in passing:
-                verdicts = judge(report, rules, lots_offered=len(passing), earlier=self._earlier(report))
-                failed = [verdict for verdict in verdicts if verdict.outcome is Outcome.FAIL]
-                if failed:
-                    self._log(f"lot {report.lot} is held back: {'; '.join(verdict.reason for verdict in failed)}")
-                else:
-                    kept.append(report)
-            if len(kept) == len(passing):
-                return kept
-            passing = kept
+    def _offered(self, rules: EffectiveRules) -> Sequence[LotReport]:
+        try:
+            return self._reports(rules)
+        except ProtocolError:
+            raise
+        except CrosslotError as error:
+            self._log(f"study {rules.plan.study}: {error}" + (f" ({error.hint})" if error.hint else ""))
+            raise _LotsUnreadable from error
+
+    def _passing(self, offered: Sequence[LotReport], rules: EffectiveRules) -> list[JudgedLot]:
+        """Return the reports that no rule fails; why the others are held back stays in the site's log."""
+        judged = judge_together(offered, rules, earlier=self._earlier)
+        for lot in judged:
+            if lot.failures:
+                self._log(f"lot {lot.report.lot} is held back: {'; '.join(lot.failures)}")
+        return [lot for lot in judged if not lot.failures]
 
     def _earlier(self, report: LotReport) -> tuple[EarlierRelease, ...]:
         # Whether the cells were the same is not recorded yet; taken as other cells, differences are judged.
@@ -176,9 +183,9 @@ class Agent:
             EarlierRelease(report=each.report, same_cells=False) for each in sent if each.payload != encode(report)
         )
 
-    def _decided(self, report: LotReport, rules: EffectiveRules, now: datetime) -> Held:
-        held = self._airlock.submit(report, at=now)
-        if held.state is State.PENDING and rules.auto_approved:
+    def _decided(self, lot: JudgedLot, rules: EffectiveRules, now: datetime) -> Held:
+        held = self._airlock.submit(lot.report, at=now)
+        if held.state is State.PENDING and rules.auto_approved and not lot.needs_review:
             self._airlock.approve_by_policy(held.payload_sha256, rules, at=now)
         return self._airlock.find(held.payload_sha256)
 

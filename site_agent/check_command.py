@@ -6,22 +6,26 @@ Nothing is sent and nothing is approved; what it shows is what the steward will 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from protocol.codec import encode
+from protocol.codec import encode, sha256
 from protocol.envelopes import PAYLOAD_LIMITS, PayloadType, envelope_limit
+from protocol.errors import ErrorCode, ProtocolError
 from protocol.plan import StudyPlan
-from protocol.policy import EffectiveRules, effective, read_policy
+from protocol.policy import EffectiveRules, SitePolicy, effective, read_policy
 from protocol.roster import open_plan
 from protocol.signing import VerifyingKey
 from protocol.study_draft import read_study_draft
-from shared.atlas.artefact import MAXIMUM_BYTES
-from shared.errors import InputError
+from shared.atlas.artefact import MAXIMUM_BYTES, from_bytes
+from shared.errors import InputError, ProblemsError
 from shared.runtime.files import appearing_whole, read_bounded, write_atomically
 from site_agent.cells.lot_files import require_readable_files
 from site_agent.cells.lots import Lot, SiteLots, read_site_folder
 from site_agent.lot_reports import FolderReports, LotOutcome
-from site_agent.release.disclosure import judge
+from site_agent.release.lots_together import JudgedLot, judge_together
 from site_agent.release.verdicts import Outcome, Verdict
+
+T = TypeVar("T")
 
 POLICY_FILE = "policy.toml"
 SECRET_FILE = "pseudonym.secret"  # noqa: S105 - a file's name
@@ -85,31 +89,63 @@ def read_plan(path: Path, coordinator_key: Path | None) -> StudyPlan:
             hint="give the coordinator's .pub file, or a draft study.toml",
         )
     text = read_bounded(coordinator_key, limit=_SECRET_LIMIT, what="a public key (.pub)")
-    return open_plan(data, VerifyingKey.from_hex(text.decode("ascii", errors="replace").strip())).message
+    try:
+        key = VerifyingKey.from_hex(text.decode("ascii", errors="replace").strip())
+    except InputError as error:
+        raise InputError(f"{coordinator_key}: {error}", hint="give the .pub file of the coordinator") from None
+    return open_plan(data, key).message
 
 
 def read_site(folder: Path, plan: StudyPlan, atlas: Path) -> SiteInput:
-    """Return all that a check needs; every problem of the folder's tables and files is raised at once.
+    """Return all that a check needs; what is wrong with policy, tables, cell files and atlas is raised at once.
 
     Raises
     ------
-    ProblemsError, InputError
-        What is missing or wrong.
+    ProblemsError
+        With all that is missing or wrong.
     ProtocolError
-        The site's policy does not allow the study.
+        The site's policy does not allow the study, or the atlas is not the plan's.
     """
-    policy = read_policy(read_bounded(folder / POLICY_FILE, limit=_POLICY_LIMIT, what="the site's policy"))
-    rules = effective(policy, plan)
-    site = read_site_folder(folder, plan.endpoints, cohorts=plan.cohorts)
-    require_readable_files(site)
+    problems: list[InputError] = []
+    policy = _or_problem(problems, lambda: _read_policy(folder))
+    atlas_bytes = _or_problem(problems, lambda: read_bounded(atlas, limit=MAXIMUM_BYTES, what="the reference atlas"))
+    reference = None if atlas_bytes is None else _or_problem(problems, lambda: from_bytes(atlas_bytes))
+    site = _or_problem(problems, lambda: read_site_folder(folder, plan.endpoints, cohorts=plan.cohorts))
+    if site is not None:
+        _or_problem(problems, lambda: require_readable_files(site, reference))
     secret = folder / SECRET_FILE
+    if problems or policy is None or site is None or atlas_bytes is None:
+        raise ProblemsError(f"site folder {folder}", problems)
+    if sha256(atlas_bytes) != plan.atlas.sha256:
+        raise ProtocolError(ErrorCode.ATLAS_MISMATCH, f"It is {atlas}.", hint="fetch the study's atlas again")
     return SiteInput(
         plan=plan,
-        rules=rules,
+        rules=effective(policy, plan),
         site=site,
-        atlas=read_bounded(atlas, limit=MAXIMUM_BYTES, what="the reference atlas"),
+        atlas=atlas_bytes,
         secret=read_bounded(secret, limit=_SECRET_LIMIT, what="the pseudonym secret") if secret.exists() else None,
     )
+
+
+def _or_problem(problems: list[InputError], step: Callable[[], T]) -> T | None:
+    """Return what ``step`` returns; what it finds wrong is added to ``problems``."""
+    try:
+        return step()
+    except ProblemsError as error:
+        problems.extend(error.problems)
+    except InputError as error:
+        problems.append(error)
+    return None
+
+
+def _read_policy(folder: Path) -> SitePolicy:
+    data = read_bounded(folder / POLICY_FILE, limit=_POLICY_LIMIT, what="the site's policy")
+    try:
+        return read_policy(data)
+    except ProblemsError as error:
+        raise ProblemsError(
+            POLICY_FILE, [InputError(f"{POLICY_FILE}: {each}", hint=each.hint) for each in error.problems]
+        ) from None
 
 
 def check_site(
@@ -125,20 +161,19 @@ def check_site(
         threads=threads,
     )
     outcomes = tuple(reports.outcomes(given.rules))
-    offered = sum(outcome.report is not None for outcome in outcomes)
+    judged = iter(judge_together([each.report for each in outcomes if each.report is not None], given.rules))
     return CheckedSite(
         rules=given.rules,
-        lots=tuple(_checked(outcome, given.rules, offered) for outcome in outcomes),
+        lots=tuple(_checked(each, None if each.report is None else next(judged)) for each in outcomes),
         pseudonyms_are_examples=given.secret is None,
     )
 
 
-def _checked(outcome: LotOutcome, rules: EffectiveRules, offered: int) -> CheckedLot:
-    if outcome.report is None:
+def _checked(outcome: LotOutcome, judged: JudgedLot | None) -> CheckedLot:
+    if judged is None:
         return CheckedLot(outcome=outcome, payload=None, verdicts=())
-    verdicts = judge(outcome.report, rules, lots_offered=offered)
-    blocked = any(verdict.outcome is Outcome.FAIL for verdict in verdicts)
-    return CheckedLot(outcome=outcome, payload=None if blocked else encode(outcome.report), verdicts=verdicts)
+    payload = None if judged.failures else encode(judged.report)
+    return CheckedLot(outcome=outcome, payload=payload, verdicts=judged.verdicts)
 
 
 def write_payloads(checked: CheckedSite, out: Path) -> None:

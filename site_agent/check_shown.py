@@ -41,14 +41,35 @@ def count_rows(checked: CheckedSite) -> Sequence[tuple[str, ...]]:
     return rows
 
 
+def common_rows(checked: CheckedSite) -> Sequence[tuple[str, str]]:
+    """Return (field, value) of what is the same in every lot that would leave, counts and padding left out."""
+    fields = _fields(checked)
+    return [(name, next(iter(values.values()))) for name, values in fields.items() if _is_common(values, checked)]
+
+
 def field_rows(checked: CheckedSite) -> Sequence[tuple[str, ...]]:
-    """Return one row a field of the report besides counts and padding, one column a lot, as it would leave."""
-    reports = [None if lot.payload is None else json.loads(lot.payload) for lot in checked.lots]
-    fields: dict[str, list[str]] = {}
-    for column, report in enumerate(reports):
-        for name, value in _leaves({} if report is None else report):
-            fields.setdefault(name, ["-"] * len(reports))[column] = value
-    return [(name, *values) for name, values in fields.items()]
+    """Return one row a field that differs between lots, one column a lot, as it would leave ("-": nothing would)."""
+    columns = range(len(checked.lots))
+    return [
+        (name, *(values.get(column, "-") for column in columns))
+        for name, values in _fields(checked).items()
+        if not _is_common(values, checked)
+    ]
+
+
+def _fields(checked: CheckedSite) -> dict[str, dict[int, str]]:
+    """Return each field's value by the position of the lot."""
+    fields: dict[str, dict[int, str]] = {}
+    for column, lot in enumerate(checked.lots):
+        if lot.payload is not None:
+            for name, value in _leaves(json.loads(lot.payload)):
+                fields.setdefault(name, {})[column] = value
+    return fields
+
+
+def _is_common(values: dict[int, str], checked: CheckedSite) -> bool:
+    leaving = sum(lot.payload is not None for lot in checked.lots)
+    return len(values) == leaving and len(set(values.values())) == 1
 
 
 def _leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:

@@ -40,7 +40,14 @@ def check(
     FOLDER holds lots.csv, potency.csv, policy.toml and the cell files. Exits with 1 if a lot would not be reported.
     """
     from site_agent.check_command import check_site, read_plan, read_site, write_payloads  # noqa: PLC0415 - numba
-    from site_agent.check_shown import LOT_COLUMNS, as_document, count_rows, field_rows, lot_rows  # noqa: PLC0415 - the same
+    from site_agent.check_shown import (  # noqa: PLC0415 - the same
+        LOT_COLUMNS,
+        as_document,
+        common_rows,
+        count_rows,
+        field_rows,
+        lot_rows,
+    )
 
     given = read_site(folder, read_plan(study, coordinator_key), atlas)
     with progress("mapping lots", len(given.site.lots), unit="lots") as advance:
@@ -54,7 +61,8 @@ def check(
         print_table(f"Lots of {rules.site} for study {rules.plan.study}", LOT_COLUMNS, lot_rows(checked))
         lots = tuple(lot.outcome.lot.lot for lot in checked.lots)
         print_table("What would leave: cells by cluster", ("cluster", *lots), count_rows(checked))
-        print_table("What would leave: everything else", ("field", *lots), field_rows(checked))
+        print_table("What would leave: in every lot", ("field", "value"), common_rows(checked))
+        print_table("What would leave: lot by lot", ("field", *lots), field_rows(checked))
         click.echo(
             f"Rules: profile {rules.applied.value} (asked for: {rules.requested.value}), "
             f"at least {rules.minimum_cells.value} cells a lot ({rules.minimum_cells.owner.value}), "

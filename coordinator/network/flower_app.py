@@ -90,7 +90,15 @@ def _keep(run: CollectionRun, query: OutgoingQuery, reply: Message | None) -> No
         event = no_answer(query, run.clock(), code)
         run.log(f"{query.query.site}: {code.sentence if code else 'no answer'}")
     else:
-        received = receive(run.study, run.roster, query, answer=answer, report_envelopes=reports, now=run.clock())
+        received = receive(
+            run.study,
+            run.roster,
+            query,
+            answer=answer,
+            report_envelopes=reports,
+            now=run.clock(),
+            kept=run.store.reports(study) if reports else (),
+        )
         # Verified reports are stored at once, before the event that says so: a crash between asks again, in vain.
         for report in received.reports:
             run.store.add(study, report)

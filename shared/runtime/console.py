@@ -28,6 +28,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _JSON_KEY = "crosslot.json"
 _PLAIN_INTERVAL_SECONDS = 2.0
 _NARROWEST_COLUMNS = 100
+_WIDEST_COLUMNS = 100_000
 
 
 class Advance(Protocol):
@@ -96,7 +97,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_row(*row)
     console = Console(file=sys.stdout, highlight=False, markup=False)
     if not console.is_terminal:  # a file or a pipe has no width: never fold what a script may read
-        console = Console(file=sys.stdout, highlight=False, markup=False, width=_NARROWEST_COLUMNS)
+        unbounded = Console(file=sys.stdout, highlight=False, markup=False, width=_WIDEST_COLUMNS)
+        width = max(_NARROWEST_COLUMNS, unbounded.measure(table).maximum)
+        console = Console(file=sys.stdout, highlight=False, markup=False, width=width)
     console.print(table)
 
 
@@ -122,14 +125,19 @@ def json_option(command: _Command) -> _Command:
     )(command)
 
 
+def _failure(kind: str, message: str, hint: str | None) -> Mapping[str, Any]:
+    return {"success": False, "error": {"kind": kind, "message": message, "hint": hint}}
+
+
 def _print_failure(error: CrosslotError, kind: str, *, as_json: bool) -> None:
     if as_json:
-        print_json({"success": False, "error": {"kind": kind, "message": str(error), "hint": error.hint}})
+        print_json(_failure(kind, str(error), error.hint))
     chain: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
         text = str(cause)
-        if text and text not in chain:
+        # An error that was put in other words often quotes its cause: what was said is not said again.
+        if text and not any(text in said for said in chain):
             chain.append(text)
         cause = cause.__cause__
     remark("error: " + "\n  because: ".join(chain))
@@ -139,6 +147,11 @@ def _print_failure(error: CrosslotError, kind: str, *, as_json: bool) -> None:
 
 class CommandGroup(click.Group):
     """The root group of a console script: turns errors into messages and exit codes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Look for ``--json`` before anything is parsed: wrong arguments are told as JSON too."""
+        ctx.meta[_JSON_KEY] = "--json" in args
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         """Run the command; expected failures exit with 1, internal ones with 2."""
@@ -150,6 +163,11 @@ class CommandGroup(click.Group):
         except CrosslotError as error:
             _print_failure(error, type(error).__name__, as_json=bool(ctx.meta.get(_JSON_KEY)))
             ctx.exit(1)
+        except click.UsageError as error:
+            if ctx.meta.get(_JSON_KEY):
+                hint = f"try: {error.ctx.command_path} --help" if error.ctx is not None else None
+                print_json(_failure("usage", error.format_message(), hint))
+            raise
         except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
             raise
         except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback unless asked for

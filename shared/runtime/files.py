@@ -3,8 +3,8 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.errors import InputError
@@ -82,10 +82,12 @@ def appearing_whole(out: Path, *, replaces: str | None = None) -> Iterator[Path]
     is_earlier_output = replaces is not None and (out / replaces).is_file()
     if out.exists() and not is_earlier_output and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: expected a new or empty folder, found one with content", hint="choose another --out")
+    made = [folder for folder in out.parents if not folder.exists()]  # the deepest first
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     except OSError as error:
+        _remove_empty(made)
         raise InputError(f"{out}: cannot write here: {error.strerror}", hint="choose a folder you may write") from error
     try:
         yield work
@@ -97,4 +99,11 @@ def appearing_whole(out: Path, *, replaces: str | None = None) -> Iterator[Path]
         work.rename(out)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
+        _remove_empty(made)
         raise
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # absent, or another process has put something there meanwhile
+            folder.rmdir()

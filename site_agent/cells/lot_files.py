@@ -3,16 +3,25 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from shared.atlas.artefact import Atlas
+from shared.atlas.genes import match_genes
 from shared.errors import InputError, ProblemsError
 from site_agent.cells.lot_mapping import cell_owners
 from site_agent.cells.lots import Lot, SiteLots
-from site_agent.cells.reading import open_cells
+from site_agent.cells.reading import CellSource, open_cells
 
 
-def require_readable_files(site: SiteLots) -> None:
+def require_readable_files(site: SiteLots, atlas: Atlas | None = None) -> None:
     """Raise unless each lot's file opens, holds counts and distinct cells, and has cells of the lot.
 
     Values beyond the first are checked when they are mapped.
+
+    Parameters
+    ----------
+    site : SiteLots
+        The folder's lots.
+    atlas : Atlas, optional
+        Where given, a file without one of its genes, or of another species, is at fault too.
 
     Raises
     ------
@@ -23,18 +32,29 @@ def require_readable_files(site: SiteLots) -> None:
     for lot in site.lots:
         files.setdefault((lot.file, lot.layer), []).append(lot)
     problems = [
-        problem for (file, layer), lots in files.items() if (problem := _problem_of(file, layer, lots)) is not None
+        problem
+        for (file, layer), lots in files.items()
+        if (problem := _problem_of(file, layer, lots, atlas)) is not None
     ]
     if problems:
         raise ProblemsError(f"site folder {site.folder}", problems)
 
 
-def _problem_of(file: Path, layer: str | None, lots: Sequence[Lot]) -> InputError | None:
+def _require_genes_of(atlas: Atlas, source: CellSource) -> None:
+    try:
+        match_genes(atlas, source.genes.identifiers, source.genes.symbols)
+    except InputError as error:
+        raise InputError(f"{source.path}: {error}", hint=error.hint) from None
+
+
+def _problem_of(file: Path, layer: str | None, lots: Sequence[Lot], atlas: Atlas | None) -> InputError | None:
     try:
         with open_cells(file, layer) as source:
             source.require_counts()
             source.require_distinct_cells()
             cell_owners(source, lots)
+            if atlas is not None:
+                _require_genes_of(atlas, source)
     except InputError as error:
         rows = ", ".join(str(lot.row) for lot in lots)
         where = f"lots.csv, row{'s' if len(lots) > 1 else ''} {rows}"

@@ -1,0 +1,63 @@
+"""Judging the lots of a site together: a lot that a rule holds back no longer counts towards the number of lots.
+
+The agent that sends and the check that shows what would be sent both judge by this, so that they cannot differ.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from protocol.policy import EffectiveRules
+from protocol.report import LotReport
+from site_agent.release.disclosure import judge
+from site_agent.release.earlier_releases import EarlierRelease
+from site_agent.release.verdicts import Outcome, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedLot:
+    """A report and what every rule says of it, worst first."""
+
+    report: LotReport
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why the report may not leave; empty where it may."""
+        return tuple(verdict.reason for verdict in self.verdicts if verdict.outcome is Outcome.FAIL)
+
+    @property
+    def needs_review(self) -> bool:
+        """Whether a rule asks for a person's review (SPEC 5.8)."""
+        return any(verdict.outcome is Outcome.REVIEW for verdict in self.verdicts)
+
+
+def judge_together(
+    reports: Sequence[LotReport],
+    rules: EffectiveRules,
+    *,
+    earlier: Callable[[LotReport], Sequence[EarlierRelease]] = lambda _report: (),
+) -> tuple[JudgedLot, ...]:
+    """Return every report with its verdicts, in the order given.
+
+    Those that fail are taken out and the rest is judged again, until none fails for being one of too few.
+
+    Parameters
+    ----------
+    reports
+        All that the site offers to the study.
+    rules
+        The rules in force.
+    earlier
+        Gives what was released of a report's lot before.
+    """
+    judged: dict[int, JudgedLot] = {}
+    standing = list(range(len(reports)))
+    while True:
+        for position in standing:
+            report = reports[position]
+            verdicts = judge(report, rules, lots_offered=len(standing), earlier=earlier(report))
+            judged[position] = JudgedLot(report=report, verdicts=verdicts)
+        passing = [position for position in standing if not judged[position].failures]
+        if len(passing) == len(standing):
+            return tuple(judged[position] for position in range(len(reports)))
+        standing = passing
