@@ -180,8 +180,8 @@ def simulated_anndata(lot: LotOfCells, *, labels: bool = False) -> anndata.AnnDa
     names = [f"{lot.lot}-cell-{number:05d}" for number in range(1, len(states) + 1)]
     observations = pd.DataFrame({"lot": pd.Categorical([lot.lot] * len(states))}, index=names)
     if labels:
-        categories = (*lot.clusters, "unassigned")
-        observations["label"] = pd.Categorical.from_codes(states, categories=list(categories))
+        categories = np.array([*lot.clusters, "unassigned"])
+        observations["label"] = pd.Categorical(categories[states], categories=categories)
     variables = pd.DataFrame({"gene_ids": list(panel.identifiers)}, index=list(panel.symbols))
     return anndata.AnnData(X=counts, obs=observations, var=variables)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from inspect import getdoc
 from types import MappingProxyType
 
-from protocol.plan import Alternative, AnalysisPlan, Cohort, CohortRole, Normalisation, Strata
+from protocol.plan import Alternative, AnalysisPlan, Cohort, CohortRole, Normalisation, Strata, ValidationPlan
 from shared.errors import InputError
 from simulations.design import Block, even_design
 from simulations.effect_size import slope_for_correlation
@@ -26,7 +26,8 @@ _DISCOVERY = "discovery"
 class Scenario:
     """A model, a design, and how the question is put.
 
-    ``small_count_threshold`` above 0 hides counts below it, as a site's disclosure does.
+    ``small_count_threshold`` above 0 hides counts below it, as a site's disclosure does. A tissue speaks on validation
+    where the discovered cluster's median share is at least ``minimum_share``.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Scenario:
     normalisation: Normalisation = Normalisation.RUN_REFERENCE
     alternative: Alternative = Alternative.TWO_SIDED
     small_count_threshold: int = 0
+    minimum_share: float = 0.0
 
     @property
     def summary(self) -> str:
@@ -45,7 +47,13 @@ class Scenario:
 
     def analysis_plan(self, *, seed: int, draws: int = 9_999) -> AnalysisPlan:
         """Return the plan's part on the analysis: all clusters, the scenario's strata and direction."""
-        return AnalysisPlan(alternative=self.alternative, strata=self.strata, draws=draws, seed=seed)
+        return AnalysisPlan(
+            alternative=self.alternative,
+            strata=self.strata,
+            draws=draws,
+            seed=seed,
+            validation=ValidationPlan(minimum_share=self.minimum_share),
+        )
 
     def cohorts(self) -> tuple[Cohort, ...]:
         """Return the cohorts of the design with their tissues, discovery first."""
@@ -84,16 +92,11 @@ def _confounded_null() -> Scenario:
 
 
 def _one_driver() -> Scenario:
-    """Cluster 3 should be found in most studies: r = .7 between its counted share and log potency within a site.
+    """Cluster 3 should be found in more than half of the studies: r = .7 between its counted share and log potency.
 
-    The reference point for power. Sites also differ in potency for reasons of their own (process), which costs the
-    naive pooled test its power and leaves the stratified one alone.
+    The reference point for power; sites differ in composition and assay.
     """
-    return _scenario(
-        _one_driver,
-        model=_with_correlation(replace(_ONE_DRIVER, process_sd=_PROCESS_SD), 0.7),
-        blocks=_FOUR_BY_FIVE,
-    )
+    return _scenario(_one_driver, model=_with_correlation(_ONE_DRIVER, 0.7), blocks=_FOUR_BY_FIVE)
 
 
 def _model_study() -> Scenario:
@@ -111,6 +114,7 @@ def _model_study() -> Scenario:
         model=_with_correlation(replace(_ONE_DRIVER, tissues=tissues), 0.9),
         blocks=_MODEL_STUDY_BLOCKS,
         strata=Strata.TISSUE,
+        minimum_share=0.02,
     )
 
 
@@ -141,10 +145,10 @@ def _uc_without_marker() -> Scenario:
 
 
 def _rare_driver() -> Scenario:
-    """Cluster 3, 1% of the cells here, should be found about as often as a common one of the same r.
+    """Cluster 3, 1% of the cells here, should be found nearly as often as a common one of the same r.
 
-    r = .7 is between counted share and log potency, so what counting error takes away is already within it; the power
-    is that of ``one-driver`` without its differences of process, unless skewed shares and ties cost more.
+    r = .7 is between counted share and log potency, so what counting takes away is within it already; what it costs
+    besides are the skewed shares of a rare cluster.
     """
     return _scenario(_rare_driver, model=_with_correlation(_rare_model(0.01), 0.7), blocks=_FOUR_BY_FIVE)
 
@@ -172,16 +176,16 @@ def _outlier_lot() -> Scenario:
 
 
 def _suppressed_driver() -> Scenario:
-    """Cluster 3, .5% of the cells here, should be found less often where sites hide counts below 5.
+    """Cluster 3, .5% of the cells here, should be found less often where sites hide counts below 10.
 
-    As ``rare-driver`` with half the share; hidden counts are intervals, and the bounds of rho under them must cover the
-    value that exact counts give.
+    A hidden count is an interval; its middle enters the statistic, and the bounds of rho say what hiding may have
+    changed. At a threshold of 5 hardly anything is lost.
     """
     return _scenario(
         _suppressed_driver,
         model=_with_correlation(_rare_model(0.005), 0.7),
         blocks=_FOUR_BY_FIVE,
-        small_count_threshold=5,
+        small_count_threshold=10,
     )
 
 
@@ -199,12 +203,21 @@ _MODEL_STUDY_BLOCKS = (
 
 
 def _rare_model(share: float) -> Model:
-    """Return the one-driver model with the driver's base share at ``share``, the rest scaled to close."""
+    """Return the one-driver model with the driver's base share at ``share``, the rest scaled to close.
+
+    Concentrations grow as the share falls, so that a lot's share still varies around it (lot parameter 2.4): with
+    those of a common cluster, most lots would hold no cell of the driver and a few would hold many.
+    """
     shares = list(_ONE_DRIVER.base_shares)
     rest = sum(shares) - shares[_DRIVER]
     scaled = [value * (1 - share) / rest for value in shares]
     scaled[_DRIVER] = share
-    return replace(_ONE_DRIVER, base_shares=tuple(scaled))
+    return replace(
+        _ONE_DRIVER,
+        base_shares=tuple(scaled),
+        donor_concentration=_ONE_DRIVER.donor_concentration * 0.04 / share,
+        lot_concentration=_ONE_DRIVER.lot_concentration * 0.04 / share,
+    )
 
 
 def _scenario(
@@ -214,6 +227,7 @@ def _scenario(
     blocks: tuple[Block, ...],
     strata: Strata = Strata.SITE,
     small_count_threshold: int = 0,
+    minimum_share: float = 0.0,
 ) -> Scenario:
     return Scenario(
         name=builder.__name__.strip("_").replace("_", "-"),
@@ -222,6 +236,7 @@ def _scenario(
         blocks=blocks,
         strata=strata,
         small_count_threshold=small_count_threshold,
+        minimum_share=minimum_share,
     )
 
 

@@ -237,8 +237,22 @@ def simulate_study(model: Model, blocks: Sequence[Block], rng: np.random.Generat
     )
 
 
-def to_study_data(study: SimulatedStudy, *, endpoint: str = "vegf") -> StudyData:
-    """Return the study as the analysis sees it: exact counts, the replicates, nothing of the truth."""
+def to_study_data(study: SimulatedStudy, *, endpoint: str = "vegf", small_count_threshold: int = 0) -> StudyData:
+    """Return the study as the analysis sees it: counts and replicates, nothing of the truth.
+
+    Parameters
+    ----------
+    study : SimulatedStudy
+        What was drawn.
+    endpoint : str
+        The name of the potency endpoint.
+    small_count_threshold : int
+        t; a part of 1 to t - 1 cells, unassigned included, is the interval [1, t - 1] and the total the sum of the
+        ends, as a site's disclosure does. 0 hides nothing.
+    """
+    parts = np.column_stack([study.counts, study.unassigned])
+    small = (parts >= 1) & (parts < small_count_threshold)
+    low, high = np.where(small, 1, parts), np.where(small, small_count_threshold - 1, parts)
     return StudyData(
         lots=study.lots,
         sites=study.sites,
@@ -246,12 +260,12 @@ def to_study_data(study: SimulatedStudy, *, endpoint: str = "vegf") -> StudyData
         tissues=study.tissues,
         cohorts=study.cohorts,
         clusters=study.clusters,
-        counts_low=study.counts,
-        counts_high=study.counts,
-        unassigned_low=study.unassigned,
-        unassigned_high=study.unassigned,
-        totals_low=study.totals,
-        totals_high=study.totals,
+        counts_low=low[:, :-1],
+        counts_high=high[:, :-1],
+        unassigned_low=low[:, -1],
+        unassigned_high=high[:, -1],
+        totals_low=low.sum(axis=1),
+        totals_high=high.sum(axis=1),
         potency={
             endpoint: PotencyReplicates(
                 runs=tuple(
