@@ -9,10 +9,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+IntArray = NDArray[np.int64]
 Counts = Any  # scipy.sparse.csr_matrix or csr_array of counts, (n_cells, n_genes)
 
 _ROWS_AT_ONCE: Final = 4096
 _LOWESS_SPAN: Final = 0.3
+_MARKER_FLOOR: Final = 0.1
 
 
 def library_sizes(counts: Counts) -> NDArray[np.float64]:
@@ -36,37 +38,53 @@ def moments(values: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return mean, np.maximum(square - mean**2, 0.0) * n / max(n - 1, 1)
 
 
-def choose_genes(counts: Counts, lots: NDArray[np.int64], n_genes: int) -> NDArray[np.int64]:
-    """Return the most variable genes over all lots, sorted by their place in the file.
+def variable_genes(counts: Counts, n_genes: int) -> IntArray:
+    """Return the genes that vary most over all cells, sorted by their place in the file.
 
-    Per lot, a gene's score is the variance of its counts standardised by the trend of variance on mean and clipped at
-    sqrt(n) (Stuart et al. 2019, "seurat_v3"; the trend here is a local line, their loess a local parabola). Genes are
-    taken by the number of lots in which they are among the ``n_genes`` best, then by their median rank there.
+    The score is the variance of the counts standardised by the trend of variance on mean, counts clipped at sqrt(n)
+    deviations (Stuart et al. 2019, "seurat_v3"; the trend here is a local line, theirs a local parabola).
 
     Parameters
     ----------
     counts : CSR (n_cells, n_file_genes)
-    lots : (n_cells,) int
     n_genes : int
         Fewer are returned where fewer genes vary.
     """
-    n_file_genes = counts.shape[1]
-    ranks = np.full((len(np.unique(lots)), n_file_genes), np.inf)
-    for row, lot in enumerate(np.unique(lots)):
-        scores = _standardised_variance(sp.csc_matrix(counts[lots == lot], dtype=np.float64))
-        order = np.argsort(-scores, kind="stable")
-        good = order[: min(n_genes, int((scores > 0).sum()))]
-        ranks[row, good] = np.arange(len(good))
-    chosen_in = np.isfinite(ranks).sum(axis=0)
-    median = np.full(n_file_genes, np.inf)
-    candidates = np.flatnonzero(chosen_in)
-    median[candidates] = np.nanmedian(np.where(np.isfinite(ranks), ranks, np.nan)[:, candidates], axis=0)
-    best = np.lexsort((np.arange(n_file_genes), median, -chosen_in))[: min(n_genes, len(candidates))]
-    return np.sort(best)
+    scores = _standardised_variance(sp.csc_matrix(counts, dtype=np.float64))
+    order = np.argsort(-scores, kind="stable")[:n_genes]
+    return np.sort(order[scores[order] > 0])
+
+
+def marker_genes(values: Counts, labels: IntArray, n_genes: int) -> IntArray:
+    """Return for each cluster the genes that part it best from the cluster next to it, sorted, each once.
+
+    A gene belongs to the cluster in which its mean is highest. Its score is the gap to the second highest mean over the
+    gene's standard deviation (plus 0.1, so that a gene hardly seen does not win).
+
+    Parameters
+    ----------
+    values : CSR (n_cells, n_file_genes)
+        Log-normalised counts.
+    labels : (n_cells,) int
+    n_genes : int
+        At most so many for each cluster.
+    """
+    clusters = np.unique(labels)
+    means = np.array([np.asarray(values[labels == cluster].mean(axis=0)).ravel() for cluster in clusters])
+    if len(clusters) < 2:  # noqa: PLR2004 - no cluster next to it
+        return np.zeros(0, dtype=np.int64)
+    ordered = np.sort(means, axis=0)
+    scores = (ordered[-1] - ordered[-2]) / (np.sqrt(moments(values)[1]) + _MARKER_FLOOR)
+    owner = means.argmax(axis=0)
+    chosen = []
+    for place in range(len(clusters)):
+        own = np.flatnonzero((owner == place) & (scores > 0))
+        chosen.append(own[np.argsort(-scores[own], kind="stable")[:n_genes]])
+    return np.unique(np.concatenate(chosen)).astype(np.int64)
 
 
 def _standardised_variance(counts: Counts) -> NDArray[np.float64]:
-    """Return each gene's variance around the trend of one lot, 0 for genes that do not vary. ``counts`` is CSC."""
+    """Return each gene's variance around the trend, 0 for genes that do not vary. ``counts`` is CSC."""
     from statsmodels.nonparametric.smoothers_lowess import lowess  # noqa: PLC0415 - a second to load, for building only
 
     n = counts.shape[0]

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import eigsh
 
 from shared.atlas.classifier import Classifier, fit_classifier
-from shared.atlas.features import Counts, choose_genes, dense_blocks, library_sizes, log_normalised, moments
+from shared.atlas.features import (
+    Counts,
+    dense_blocks,
+    library_sizes,
+    log_normalised,
+    marker_genes,
+    moments,
+    variable_genes,
+)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -23,7 +31,8 @@ _CAP_DEVIATIONS = 10.0
 class FitParameters:
     """The method's settings, with the defaults that docs/mapping.md defends."""
 
-    n_genes: int = 2_000
+    n_variable_genes: int = 1_000
+    n_marker_genes: int = 50  # of each cluster
     n_dimensions: int = 50
     penalty: float = 0.01
     target_sum: float = 1e4
@@ -63,18 +72,21 @@ class Model:
         return self.classifier.logits(self.projection.points(counts))
 
 
-def fit_projection(counts: Counts, lots: IntArray, parameters: FitParameters, *, seed: int) -> Projection:
-    """Return principal components of the scaled, clipped log counts of the most variable genes.
+def fit_projection(counts: Counts, labels: IntArray, parameters: FitParameters, *, seed: int) -> Projection:
+    """Return principal components of the scaled, clipped log counts of variable and marker genes.
 
     Parameters
     ----------
     counts : CSR (n, n_file_genes)
-    lots : (n,) int
+    labels : (n,) int
     seed : int
         Sets the starting vector of the eigensolver; the result depends on it only by rounding.
     """
-    genes = choose_genes(counts, lots, parameters.n_genes)
-    values = log_normalised(counts, library_sizes(counts), parameters.target_sum)[:, genes].tocsr()
+    every = log_normalised(counts, library_sizes(counts), parameters.target_sum)
+    genes = np.union1d(
+        variable_genes(counts, parameters.n_variable_genes), marker_genes(every, labels, parameters.n_marker_genes)
+    )
+    values = every[:, genes].tocsr()
     means, variances = moments(values)
     genes, values = genes[variances > 0], values[:, variances > 0].tocsr()
     means, deviations = means[variances > 0], np.sqrt(variances[variances > 0])
@@ -122,7 +134,7 @@ def fit_model(
     labels : (n,) int in 0..n_clusters - 1
     lots : (n,) int
     """
-    projection = fit_projection(counts, lots, parameters, seed=seed)
+    projection = fit_projection(counts, labels, parameters, seed=seed)
     points = projection.points(counts)
     classifier = fit_classifier(points, labels, lots, n_clusters=n_clusters, penalty=parameters.penalty)
     return Model(projection=projection, classifier=classifier)

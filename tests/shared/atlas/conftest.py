@@ -13,7 +13,7 @@ from shared.atlas.model import FitParameters
 
 GENES = tuple(f"GENE{place}" for place in range(200))
 IDS = tuple(f"ENSG{place:011d}" for place in range(200))
-SMALL = FitParameters(n_genes=120, n_dimensions=10)
+SMALL = FitParameters(n_variable_genes=80, n_marker_genes=15, n_dimensions=10)
 
 
 @dataclass(frozen=True)

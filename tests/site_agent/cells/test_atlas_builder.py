@@ -16,7 +16,7 @@ from shared.errors import InputError
 from site_agent.cells.atlas_builder import build_atlas
 from site_agent.cells.clustering import cluster_cells, equal_cells_per_lot
 
-_SMALL = FitParameters(n_genes=150, n_dimensions=10)
+_SMALL = FitParameters(n_variable_genes=100, n_marker_genes=20, n_dimensions=10)
 
 
 @pytest.fixture(scope="module")
