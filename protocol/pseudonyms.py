@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from protocol.codec import canonical_json
-from protocol.identifiers import Pseudonym, StudyId
+from protocol.identifiers import Pseudonym, Sha256, StudyId
 from shared.errors import InputError
 
 _DIGITS: Final = 16
@@ -46,7 +46,17 @@ def pseudonym(secret: bytes, *, study: StudyId, kind: NameKind, name: str) -> Ps
     >>> pseudonym(bytes(32), study=StudyId("vegf"), kind=NameKind.LOT, name="BM-01")
     '1c2e46d8e8a8ba3c'
     """
+    return Pseudonym(keyed_fingerprint(secret, canonical_json([study, kind.value, name]))[:_DIGITS])
+
+
+def keyed_fingerprint(secret: bytes, data: bytes) -> Sha256:
+    """Return the HMAC-SHA256 of ``data`` under a site's secret: no one else can try guesses on it.
+
+    Raises
+    ------
+    InputError
+        If the secret is too short.
+    """
     if len(secret) < _MINIMUM_SECRET_BYTES:
         raise InputError(f"the pseudonym secret: expected at least {_MINIMUM_SECRET_BYTES} bytes, found {len(secret)}")
-    named = canonical_json([study, kind.value, name])
-    return Pseudonym(hmac.new(secret, named, hashlib.sha256).hexdigest()[:_DIGITS])
+    return Sha256(hmac.new(secret, data, hashlib.sha256).hexdigest())

@@ -5,7 +5,7 @@ is a log of events, and its state is what the events say: ``append_log`` keeps t
 argument. A damaged log stops everything: nothing may leave that cannot be shown to be approved.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -27,10 +27,12 @@ from site_agent.release.decisions import (
     EventKind,
     Held,
     Meaning,
+    State,
     after,
     apply,
     found,
 )
+from site_agent.release.earlier_releases import EarlierRelease
 
 AUTOMATIC: Final = "policy"
 """Who approved where the policy's ``auto_approve`` did."""
@@ -70,10 +72,19 @@ class Airlock:
         """
         return found(self.held(), payload_sha256)
 
-    def submit(self, report: LotReport, *, at: datetime) -> Held:
+    def submit(self, report: LotReport, *, at: datetime, cells_sha256: Sha256 | None = None) -> Held:
         """Return the report's place in the airlock; what else waits of the same lot is voided.
 
         To submit the same bytes again changes nothing, whatever was decided about them.
+
+        Parameters
+        ----------
+        report
+            What would leave.
+        at
+            The time.
+        cells_sha256
+            The fingerprint of its cells (``summaries.cells_fingerprint``), by which later releases know them again.
         """
         held, position = self._read()
         payload = encode(report)
@@ -92,9 +103,29 @@ class Airlock:
             study=report.study,
             lot=report.lot,
             payload=payload.decode("utf-8"),
+            cells_sha256=cells_sha256,
         )
         self._append(event, position)
         return self.find(digest)
+
+    def earlier(self, lots: Container[str], cells_sha256: Sha256 | None) -> tuple[EarlierRelease, ...]:
+        """Return everything that was sent of one lot before: what the disclosure rules are closed over.
+
+        Parameters
+        ----------
+        lots
+            The lot's pseudonyms, one for each study that the site takes part in.
+        cells_sha256
+            The fingerprint of the new report's cells. Where it or the earlier one is unknown, the cells are taken for
+            others.
+        """
+        return tuple(
+            EarlierRelease(
+                report=held.report, same_cells=cells_sha256 is not None and held.cells_sha256 == cells_sha256
+            )
+            for held in self.held().values()
+            if held.state is State.SENT and held.lot in lots
+        )
 
     def approve(self, payload_sha256: Sha256, *, by: str, at: datetime, reason: str | None = None) -> Approval:
         """Return a person's approval of one waiting report, recorded.

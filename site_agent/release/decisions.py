@@ -75,6 +75,7 @@ class AirlockEvent(Message):
     study: StudySlug
     lot: LotPseudonym
     payload: Annotated[str, Field(max_length=EVENT_LIMIT)] | None = None  # of a submitted report, its exact text
+    cells_sha256: Digest | None = None  # of a submitted report, the fingerprint of its cells
     by: Label | None = None
     meaning: Meaning | None = None
     reason: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
@@ -119,6 +120,7 @@ class Held:
     study: StudyId
     lot: Pseudonym
     submitted_at: Instant
+    cells_sha256: Sha256 | None = None
     state: State = State.PENDING
     approval: Approval | None = None
     refusal_reason: str | None = None
@@ -151,6 +153,7 @@ def apply(held: dict[Sha256, Held], event: AirlockEvent) -> None:
         study=event.study,
         lot=event.lot,
         submitted_at=event.at,
+        cells_sha256=event.cells_sha256,
     )
 
 

@@ -12,11 +12,11 @@ from typing import Final, Protocol
 
 from pydantic import ValidationError
 
-from protocol.codec import encode
-from protocol.identifiers import EndpointId, Pseudonym, SiteId
+from protocol.codec import canonical_json, encode
+from protocol.identifiers import EndpointId, Pseudonym, Sha256, SiteId
 from protocol.plan import Endpoint
 from protocol.policy import EffectiveRules, OptionalField
-from protocol.pseudonyms import NameKind, pseudonym
+from protocol.pseudonyms import NameKind, keyed_fingerprint, pseudonym
 from protocol.report import Count, Disclosure, LotQuality, LotReport, PotencySeries, Software
 from shared.errors import InputError, InternalError
 from site_agent.release.suppression import hide_small_counts
@@ -195,6 +195,24 @@ def summarise(
         place = ".".join(map(str, problem["loc"]))
         raise InputError(f"lot {lot.lot}: {place}: {problem['msg']}", hint="correct the lot's row") from None
     return pad(report)
+
+
+def cells_fingerprint(mapped: MappedLot, secret: bytes) -> Sha256:
+    """Return a fingerprint of the cells that a report is made of: equal for equal cells, under any atlas.
+
+    It tells releases of the same cells from releases of others (``earlier_releases``). It is made of what does not
+    depend on the atlas: the exact number of cells after QC and their exact medians. It is keyed, since who guesses a
+    hidden total could try it on a plain hash.
+
+    Parameters
+    ----------
+    mapped
+        What the mapper found.
+    secret
+        The site's pseudonym secret.
+    """
+    told = [mapped.cells_after_qc, mapped.median_counts, mapped.median_genes, mapped.median_mitochondrial_share]
+    return keyed_fingerprint(secret, canonical_json(["cells", *told]))
 
 
 def pad(report: LotReport) -> LotReport:

@@ -8,6 +8,7 @@ from protocol.codec import sha256
 from protocol.identifiers import Instant, SiteId, StudyId
 from protocol.ledger import (
     Checkpoint,
+    Head,
     LedgerError,
     LedgerEvent,
     LedgerRecord,
@@ -88,6 +89,24 @@ def test_a_doubled_or_foreign_entry_is_found() -> None:
             with pytest.raises(LedgerError) as caught:
                 _verify((*LEDGER[:number], foreign))
             assert caught.value.number == number
+
+
+def test_an_entry_under_another_number_is_found() -> None:
+    # Signed by the site and chained to the right entry, but numbered as if some had been left out between.
+    record = LedgerRecord(event=LedgerEvent.ASKED, at=AT)
+    head = Head(length=5, last_sha256=head_of(LEDGER[:3]).last_sha256)
+    with pytest.raises(LedgerError) as caught:
+        _verify((*LEDGER[:3], seal_entry(record, head, site=KYOTO, key=KEY)))
+    assert caught.value.number == 3
+
+
+def test_an_entry_that_was_replaced_by_another_of_its_number_is_found_at_the_next() -> None:
+    # The site itself, with its own key, writes entry 2 anew and leaves what follows.
+    record = LedgerRecord(event=LedgerEvent.REFUSED, at=AT)
+    other = seal_entry(record, head_of(LEDGER[:2]), site=KYOTO, key=KEY)
+    with pytest.raises(LedgerError) as caught:
+        _verify((*LEDGER[:2], other, *LEDGER[3:]))
+    assert caught.value.number == 3
 
 
 def test_a_cut_tail_is_found_by_the_countersigned_checkpoint_and_only_by_it() -> None:

@@ -115,6 +115,19 @@ def test_the_window_forgets_what_age_refuses(query: Query, changed: Change) -> N
     assert window.take(following, now=later).taken == {("f" * 32, "2026-11-20T10:00:00Z")}
 
 
+def test_an_expired_query_is_remembered_as_long_as_the_clocks_tolerance_lets_it_in(
+    query: Query, changed: Change
+) -> None:
+    window = ReplayWindow().take(query, now=NOW)
+    just_after = time_of(query.expires) + SECOND
+    following = changed(query, nonce="f" * 32, issued=query.expires, expires="2026-11-20T10:00:00Z")
+    window = window.take(following, now=just_after)
+    check_query(query, site="kyoto", now=just_after + SECOND)
+    with pytest.raises(ProtocolError) as caught:
+        window.take(query, now=just_after + SECOND)
+    assert caught.value.code is ErrorCode.REPLAYED
+
+
 def test_a_query_for_another_study_plan_or_atlas_is_refused(query: Query) -> None:
     check_asks_for(query, study=StudyId("vegf-2026"), plan_sha256=query.plan_sha256, atlas_sha256=query.atlas_sha256)
     for change, code in (

@@ -212,6 +212,28 @@ def test_a_log_takes_records_in_order_only(log: AppendLog) -> None:
 
 
 @pytest.mark.disclosure
+def test_everything_that_was_sent_of_a_lot_is_remembered_and_nothing_else(
+    log: AppendLog, rules: EffectiveRules, make_report: MakeReport, a_lot: type[Any]
+) -> None:
+    airlock = Airlock(log)
+    cells, others = Sha256("1" * 64), Sha256("2" * 64)
+    first, second, waiting = (make_report(rules, 600, 0, 0, 0, 0, version=version) for version in (1, 2, 3))
+    for report, fingerprint in (
+        (first, cells),
+        (second, others),
+        (make_report(rules, 600, 0, 0, 0, 0, lot=a_lot(lot="BM-02")), cells),
+    ):
+        digest = airlock.submit(report, at=NOW, cells_sha256=fingerprint).payload_sha256
+        airlock.approve(digest, by="A. Steward", at=NOW)
+        airlock.mark_sent(digest, at=NOW)
+    airlock.submit(waiting, at=NOW, cells_sha256=cells)
+    known = Airlock(log).earlier({first.lot}, cells)
+    assert [(release.report, release.same_cells) for release in known] == [(first, True), (second, False)]
+    assert not any(release.same_cells for release in airlock.earlier({first.lot}, None))
+    assert airlock.earlier({"0" * 16}, cells) == ()
+
+
+@pytest.mark.disclosure
 def test_no_order_of_acts_sends_what_no_one_approved(rules: EffectiveRules, make_report: MakeReport) -> None:
     reports = [make_report(rules, 1200, 500, 290, number, 3) for number in (7, 8, 9)]
     digests = [sha256(encode(report)) for report in reports]

@@ -3,15 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from protocol.codec import encode, sha256
 from protocol.identifiers import Instant, Sha256, SiteId, StudyId
 from protocol.ledger import LedgerError, LedgerEvent, LedgerRecord, checkpoint_of
-from protocol.policy import EffectiveRules
 from protocol.report import LotReport
 from protocol.signing import SigningKey
-from shared.errors import InputError
 from site_agent.release.append_log import FolderLog, MemoryLog
-from site_agent.release.ledger import Ledger, earlier_releases
+from site_agent.release.ledger import Ledger
 
 MakeReport = Callable[..., LotReport]
 KYOTO = SiteId("kyoto")
@@ -44,29 +41,3 @@ def test_two_ledgers_on_one_log_make_one_chain(key: SigningKey) -> None:
     other.append(LedgerRecord(event=LedgerEvent.ANSWERED, at=AT))
     one.append(LedgerRecord(event=LedgerEvent.ASKED, at=AT))
     assert [entry.record.event for entry in one.verify()] == ["asked", "answered", "asked"]
-
-
-@pytest.mark.disclosure
-def test_everything_released_of_a_lot_is_remembered(
-    rules: EffectiveRules, make_report: MakeReport, key: SigningKey
-) -> None:
-    ledger = Ledger(MemoryLog(), site=KYOTO, key=key)
-    first, second = make_report(rules, 600, 3, 0, 0, 0), make_report(rules, 700, 3, 0, 0, 0, version=2)
-    for report, cells in ((first, CELLS), (second, OTHER_CELLS)):
-        ledger.append(
-            LedgerRecord(
-                event=LedgerEvent.RELEASED,
-                at=AT,
-                study=report.study,
-                lot=report.lot,
-                subject_sha256=sha256(encode(report)),
-                cells_sha256=cells,
-            )
-        )
-    ledger.append(LedgerRecord(event=LedgerEvent.SUBMITTED, at=AT, lot=first.lot, subject_sha256=CELLS))
-    reports = {sha256(encode(report)): report for report in (first, second)}
-    known = earlier_releases(ledger.verify(), reports, lots=frozenset({first.lot}), cells_sha256=CELLS)
-    assert [(release.report, release.same_cells) for release in known] == [(first, True), (second, False)]
-    assert earlier_releases(ledger.verify(), reports, lots=frozenset({"0" * 16}), cells_sha256=CELLS) == ()
-    with pytest.raises(InputError, match="airlock does not hold"):
-        earlier_releases(ledger.verify(), {}, lots=frozenset({first.lot}), cells_sha256=CELLS)

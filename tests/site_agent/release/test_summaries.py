@@ -15,7 +15,7 @@ from protocol.pseudonyms import NameKind, pseudonym
 from protocol.report import Count, LotReport
 from protocol.signing import SigningKey
 from shared.errors import InputError, InternalError
-from site_agent.release.summaries import padded_size
+from site_agent.release.summaries import MappedLot, cells_fingerprint, padded_size
 
 MakeRules = Callable[..., EffectiveRules]
 MakeReport = Callable[..., LotReport]
@@ -124,6 +124,14 @@ def test_no_name_and_no_date_of_the_sites_own_leaves(rules: EffectiveRules, make
 def test_a_lot_bears_another_pseudonym_in_another_study(make_rules: MakeRules, make_report: MakeReport) -> None:
     one, other = (make_report(make_rules(study=study), 600, 1, 1, 1, 1) for study in ("vegf-2026", "q5e-2027"))
     assert {one.lot, one.donor, one.potency[0].run}.isdisjoint({other.lot, other.donor, other.potency[0].run})
+
+
+def test_the_same_cells_are_known_again_under_any_atlas(make_lot: Callable[..., MappedLot]) -> None:
+    lot = make_lot(600, 3, 2)
+    assert cells_fingerprint(lot, SECRET) == cells_fingerprint(make_lot(500, 100, 1, 1, 1, unassigned=2), SECRET)
+    for other in (make_lot(600, 3, 3), make_lot(600, 3, 2, median_genes=2210.0)):
+        assert cells_fingerprint(other, SECRET) != cells_fingerprint(lot, SECRET)
+    assert cells_fingerprint(lot, SECRET[::-1]) != cells_fingerprint(lot, SECRET)
 
 
 @pytest.mark.disclosure
