@@ -5,11 +5,15 @@ from pathlib import Path
 import click
 
 from coordinator.analyse_command import analyse_study
+from coordinator.plan_size_command import plan_size
 from coordinator.report.table import ASSOCIATION_COLUMNS, VALIDATION_COLUMNS, association_rows, validation_rows
 from coordinator.signing_commands import create_key, sign_atlas_file, sign_study_file
-from coordinator.written import REPORT_FILE, RESULTS_FILE, write_outcome
+from coordinator.table_command import analyse_tables
+from coordinator.written import REPORT_FILE, RESULTS_FILE, edition_named, report_html, write_outcome
+from protocol.plan import Alternative, Strata
 from protocol.results import ResultSet
 from shared.runtime.console import CommandGroup, json_option, print_json, print_table, remark
+from shared.runtime.files import write_atomically
 
 _FILE = click.Path(path_type=Path)
 
@@ -77,18 +81,84 @@ def study_sign(draft: Path, atlas: Path, key_path: Path, out: Path, as_json: boo
 
 
 @main.command("analyse")
+@click.option("--plan", type=_FILE, help="The signed plan.")
+@click.option("--roster", type=_FILE, help="The signed roster: whose key is whose.")
+@click.option("--coordinator-key", type=_FILE, help="The public key (.pub) whose signatures to believe.")
+@click.option("--envelopes", type=_FILE, help="The folder of collected lot report envelopes (*.json).")
+@click.option("--counts", type=_FILE, help="Instead of a study: a table of lots by clusters (CSV).")
+@click.option("--potency", type=_FILE, help="With --counts: a table of potency values (CSV).")
+@click.option("--shares", is_flag=True, help="With --counts: the table holds shares, not cells.")
+@click.option("--small-counts", type=click.IntRange(2), help="With --counts: counts written as minus this are hidden.")
+@click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True, max_open=True), default=0.05, show_default=True)
+@click.option(
+    "--strata", type=click.Choice([each.value for each in Strata]), default="site-and-tissue", show_default=True
+)
+@click.option(
+    "--alternative", type=click.Choice([each.value for each in Alternative]), default="two-sided", show_default=True
+)
+@click.option("--draws", type=click.IntRange(99, 1_000_000), default=9_999, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the permutations.")
+@click.option("--out", type=_FILE, required=True, help="Where results.json and report.html go.")
+@json_option
+def analyse(
+    plan: Path | None,
+    roster: Path | None,
+    coordinator_key: Path | None,
+    envelopes: Path | None,
+    counts: Path | None,
+    potency: Path | None,
+    shares: bool,
+    small_counts: int | None,
+    alpha: float,
+    strata: str,
+    alternative: str,
+    draws: int,
+    seed: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Correlate composition with potency: of collected envelopes, each verified, or of plain tables.
+
+    A study's plan fixes alpha, strata, direction, draws and seed; the options of these names are for --counts.
+    """
+    if plan and roster and coordinator_key and envelopes and not (counts or potency):
+        outcome = analyse_study(plan, roster, coordinator_key, envelopes)
+    elif counts and potency and not (plan or roster or coordinator_key or envelopes):
+        outcome = analyse_tables(
+            counts,
+            potency,
+            alpha=alpha,
+            seed=seed,
+            draws=draws,
+            strata=Strata(strata),
+            alternative=Alternative(alternative),
+            shares=shares,
+            small_count_threshold=small_counts,
+        )
+    else:
+        raise click.UsageError(
+            "expected either --plan, --roster, --coordinator-key and --envelopes, or --counts and --potency"
+        )
+    write_outcome(outcome, out)
+    show_results(outcome.results, as_json=as_json)
+    remark(f"wrote {out / RESULTS_FILE} and {out / REPORT_FILE}")
+
+
+@main.command("report")
 @click.option("--plan", type=_FILE, required=True, help="The signed plan.")
 @click.option("--roster", type=_FILE, required=True, help="The signed roster: whose key is whose.")
 @click.option("--coordinator-key", type=_FILE, required=True, help="The public key (.pub) whose signatures to believe.")
 @click.option("--envelopes", type=_FILE, required=True, help="The folder of collected lot report envelopes (*.json).")
-@click.option("--out", type=_FILE, required=True, help="Where results.json and report.html go.")
-@json_option
-def analyse(plan: Path, roster: Path, coordinator_key: Path, envelopes: Path, out: Path, as_json: bool) -> None:
-    """Verify collected envelopes and correlate composition with potency."""
+@click.option("--edition", default="coordinator", show_default=True, help="coordinator, public, or the name of a site.")
+@click.option("--out", type=_FILE, required=True, help="The page to write (HTML).")
+def report(plan: Path, roster: Path, coordinator_key: Path, envelopes: Path, edition: str, out: Path) -> None:
+    """Write the report for one reader: a site sees its own lots and aggregates, the public aggregates only."""
     outcome = analyse_study(plan, roster, coordinator_key, envelopes)
-    write_outcome(outcome, out)
-    show_results(outcome.results, as_json=as_json)
-    remark(f"wrote {out / RESULTS_FILE} and {out / REPORT_FILE}")
+    write_atomically(out, report_html(outcome, edition_named(edition, outcome)))
+    remark(f"wrote {out}")
+
+
+main.add_command(plan_size)
 
 
 def show_results(results: ResultSet, *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from coordinator.report.edition import Edition
 from coordinator.report.model import build_report
 from coordinator.report.page import render_page
 from protocol.results import ResultSet
+from shared.errors import InputError
 from shared.runtime.files import write_atomically
 
 RESULTS_FILE = "results.json"
@@ -22,6 +23,26 @@ def results_json(results: ResultSet) -> bytes:
 def report_html(outcome: Outcome, edition: Edition) -> bytes:
     """Return the study report as one self-contained page."""
     return render_page(build_report(outcome.results, outcome.data, edition=edition))
+
+
+def edition_named(name: str, outcome: Outcome) -> Edition:
+    """Return the edition that ``coordinator``, ``public`` or a site's name asks for.
+
+    Raises
+    ------
+    InputError
+        The study has no lots of such a site.
+    """
+    match name:
+        case "coordinator":
+            return Edition.coordinator()
+        case "public":
+            return Edition.public()
+        case _ if name in outcome.data.sites:
+            return Edition.of_site(name)
+        case _:
+            sites = ", ".join(sorted(set(outcome.data.sites)))
+            raise InputError(f"--edition: expected coordinator, public, or one of {sites}, found {name!r}")
 
 
 def write_outcome(outcome: Outcome, out: Path) -> None:

@@ -1,10 +1,12 @@
 """``crosslot-simulate``: studies of several sites in one process, with real agents and real signed messages."""
 
+import os
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from shared.runtime.console import CommandGroup, json_option, print_json, print_table, remark
+from shared.runtime.console import CommandGroup, json_option, print_json, print_table, progress, remark
 from simulations.split_request import (
     SplitRequest,
     parse_condition,
@@ -130,3 +132,39 @@ def demo(seed: int, out: Path, as_json: bool) -> None:
     from simulations.shown import show_run  # noqa: PLC0415 - the same
 
     show_run(run_demo(out, seed=seed), out, as_json=as_json)
+
+
+@main.command("power")
+@click.option("--scenario", required=True, help="A scenario's name, or `list` to see them all.")
+@click.option("--replicates", type=click.IntRange(1), default=200, show_default=True, help="Simulated studies.")
+@click.option("--draws", type=click.IntRange(99), default=1_999, show_default=True, help="Permutations of one study.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; without: one for each core. It never shows.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@json_option
+def power(scenario: str, replicates: int, draws: int, workers: int | None, seed: int, as_json: bool) -> None:
+    """Simulate many studies of a scenario, counts only, and say how often the analysis is right."""
+    from simulations.power import run_scenario, summary_rows  # noqa: PLC0415 - imports scipy and statsmodels
+    from simulations.scenarios import SCENARIOS, scenario_named  # noqa: PLC0415 - the same
+
+    if scenario == "list":
+        names = [(each.name, each.expectation) for each in SCENARIOS.values()]
+        if as_json:
+            print_json([{"scenario": name, "expectation": expectation} for name, expectation in names])
+        else:
+            for name, expectation in names:
+                click.echo(f"{name}\n    {expectation}")
+        return
+    chosen = scenario_named(scenario)
+    with progress(f"simulating {scenario}", replicates, unit="studies") as advance:
+        report = run_scenario(
+            chosen,
+            replicates=replicates,
+            seed=seed,
+            workers=workers or os.cpu_count() or 1,
+            draws=draws,
+            progress=advance,
+        )
+    if as_json:
+        print_json(asdict(report))
+    else:
+        print_table(f"{scenario}: {replicates} studies, seed {seed}", ("what", "how often"), summary_rows(report))
