@@ -205,19 +205,42 @@ def _common_step(ranks: tuple[int, ...]) -> int:
 
 
 def _several_strata(parts: list[tuple[IntArray, IntArray]], upper: int, lower: int) -> float:
-    """Return the tail of a sum of independent parts: each enumerated, all but the last convolved."""
-    orders = prod(factorial(len(x)) for x, _ in parts)
-    origin, ways = 0, np.ones(1)
+    """Return the tail of a sum of independent parts: each enumerated, joined into two halves, and the halves met."""
+    step_x = gcd(*(int(d) for x, _ in parts for d in x - x[0])) or 1
+    step_y = gcd(*(int(d) for _, y in parts for d in y - y[0])) or 1
+    unit, origin = step_x * step_y, 0
+    nulls = []
     for x, y in parts:
-        values, counts = np.unique(y[all_orders(len(y))] @ x, return_counts=True)
-        joined = np.zeros(len(ways) + int(values[-1] - values[0]))
-        # Shares of the parts, not counts: the product of many factorials would pass 2^53.
-        for value, share in zip(values - values[0], counts / counts.sum(), strict=True):
+        u, v = (x - x.min()) // step_x, (y - y.min()) // step_y
+        values, counts = np.unique(v[all_orders(len(v))] @ u, return_counts=True)
+        # Of sum(x y) in this part: a constant, plus unit times sum(u v), whose least value is taken off too.
+        origin += int(x.min() * y.sum() + y.min() * step_x * u.sum() + unit * values[0])
+        nulls.append((values - values[0], counts / counts.sum()))
+    low, high = _joined(nulls[::2]), _joined(nulls[1::2])
+    at_least = np.append(high[::-1].cumsum()[::-1], 0.0)
+
+    def probability_from(threshold: int) -> float:
+        return float(low @ at_least[np.clip(threshold - np.arange(len(low)), 0, len(high))])
+
+    below = np.append(0.0, high.cumsum())
+
+    def probability_below(threshold: int) -> float:
+        return float(low @ below[np.clip(threshold - np.arange(len(low)), 0, len(high))])
+
+    tail = probability_from(-((origin - upper) // unit)) + probability_below((lower - origin) // unit + 1)
+    orders = prod(factorial(len(x)) for x, _ in parts)
+    return min(1.0, max(tail, 1.0 / orders))  # the observed order is always reached
+
+
+def _joined(nulls: list[tuple[IntArray, FloatArray]]) -> FloatArray:
+    """Return the null of a sum of independent parts, from 0 up: shares, for products of factorials would pass 2^53."""
+    ways = np.ones(1)
+    for values, shares in nulls:
+        joined = np.zeros(len(ways) + int(values[-1]))
+        for value, share in zip(values.tolist(), shares.tolist(), strict=True):
             joined[value : value + len(ways)] += share * ways
-        origin, ways = origin + int(values[0]), joined
-    top, bottom = max(0, upper - origin), lower - origin
-    tail = float(ways[top:].sum()) + (float(ways[: bottom + 1].sum()) if bottom >= 0 else 0.0)
-    return min(1.0, max(tail, 1.0 / orders))
+        ways = joined
+    return ways
 
 
 @cache

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from math import factorial, lcm, prod
 from typing import Literal, TypeVar
 
@@ -237,7 +238,9 @@ def _equal_sizes(design: RankedDesign) -> list[IntArray]:
 
 def _in_threads(work: Callable[[Callable[[], FloatArray]], _T], blocks: Blocks, threads: int) -> Iterator[_T]:
     """Apply ``work`` to each block, a few at a time: memory is bounded by the threads, not by the draws."""
-    if threads <= 1:
+    first = list(islice(blocks, 2))
+    blocks = chain(first, blocks)
+    if threads <= 1 or len(first) < 2:  # noqa: PLR2004 - one block needs no pool
         yield from map(work, blocks)
         return
     with ThreadPoolExecutor(max_workers=threads) as pool:

@@ -120,7 +120,8 @@ def rho_bounds(low: FloatArray, high: FloatArray, y: ArrayLike, strata: ArrayLik
 
     They are certain, not always attained. Each pair of units adds its sign times the distance of their centred potency
     ranks; a pair whose intervals overlap takes the best sign for the upper bound and the worst for the lower. The sum
-    of squares of the share's ranks, which ties make smaller, takes its least value; all of it is cut at +-1.
+    of squares of the share's ranks takes its least value where that moves a bound outwards, and its largest where that
+    does; all of it is cut at +-1.
     """
     n = len(low)
     codes = Strata.of(strata).codes
@@ -138,10 +139,13 @@ def rho_bounds(low: FloatArray, high: FloatArray, y: ArrayLike, strata: ArrayLik
     worst = np.where(distance > 0, lowest, highest) * distance
     rank_high = (n + 1) / 2 + highest.sum(axis=1) / 2
     rank_low = (n + 1) / 2 + lowest.sum(axis=1) / 2
-    least = _least_square(rank_low, rank_high, codes)
+    least, largest = _square_bounds(rank_low, rank_high, codes)
     square_y = float(b @ b)
     most, fewest = float(best.sum()) / 4, float(worst.sum()) / 4  # each pair twice, and half a sign
-    return _bounded(fewest, least, square_y), _bounded(most, least, square_y)
+    return (
+        _bounded(fewest, least if fewest < 0 else largest, square_y),
+        _bounded(most, least if most > 0 else largest, square_y),
+    )
 
 
 def filled_rho_bounds(
@@ -175,12 +179,13 @@ def _rho(ranks_x: IntArray, ranks_y: IntArray, codes: IntArray) -> FloatArray:
     return result
 
 
-def _least_square(rank_low: FloatArray, rank_high: FloatArray, codes: IntArray) -> float:
-    """Return a bound below the sum of squares of the centred ranks, each rank between its bounds."""
+def _square_bounds(rank_low: FloatArray, rank_high: FloatArray, codes: IntArray) -> tuple[float, float]:
+    """Return bounds of the sum of squares of the centred ranks, each rank between its own bounds."""
     to_mean_low = rank_low - stratum_means(rank_high, codes)
     to_mean_high = rank_high - stratum_means(rank_low, codes)
+    farthest = np.maximum(to_mean_low**2, to_mean_high**2)
     nearest = np.where((to_mean_low <= 0) & (to_mean_high >= 0), 0.0, np.minimum(to_mean_low**2, to_mean_high**2))
-    return float(nearest.sum())
+    return float(nearest.sum()), float(farthest.sum())
 
 
 def _bounded(numerator: float, square_x: float, square_y: float) -> float:
