@@ -22,9 +22,11 @@ from coordinator.report.rounding import (
     rho_text,
 )
 from coordinator.report.verdicts import alpha_text
-from protocol.results import Association, EndpointCard, LeaveOneOut, ResultSet, Sensitivity
+from protocol.results import Association, EndpointCard, LeaveOneOut, NullMethod, ResultSet, Sensitivity
 
 _MOST_RANGES = 24
+_NOISE = 1e-9
+_UNDEFINED = NullMethod.UNDEFINED
 
 
 def forest(
@@ -38,6 +40,7 @@ def forest(
     study = results.study
     confidence = percent_text(study.confidence)
     significant = [row.cluster for row in rows if row.significant]
+    dragged = [row.cluster for row in rows if _is_dragged(row, study.alpha)]
     undefined = sum(row.rho is None for row in rows)
     table = Table(
         identifier=f"associations-{card.endpoint}",
@@ -62,7 +65,7 @@ def forest(
     return Forest(
         identifier=f"forest-{card.endpoint}",
         title=sentences.forest_title(card.assay),
-        finding=numbering.finding(sentences.forest_finding(significant, len(rows), undefined)),
+        finding=numbering.finding(sentences.forest_finding(significant, dragged, len(rows), undefined)),
         rows=tuple(_forest_row(row, clusters, study.alpha) for row in rows),
         confidence=sentences.column_interval(confidence),
         decides=sentences.decides(alpha_text(study.alpha)),
@@ -174,7 +177,7 @@ def sensitivity_findings(
         f"{row.cluster} ({texts.RHO} = {rho_text(row.sensitivity.rho_after_lead_removal)}, "
         f"{p_equation(row.sensitivity.p_after_lead_removal)})"
         for row in rows
-        if row.significant and row is not lead and row.sensitivity.rho_after_lead_removal is not None
+        if row is not lead and row.sensitivity.p_after_lead_removal is not None
     ]
     if anew:
         said.append(sentences.lead_removal_finding(anew, name))
@@ -185,8 +188,8 @@ def sensitivity_findings(
     if how.rho_disattenuated is not None and how.reliability_share is not None and how.reliability_potency is not None:
         share, potency = f"{how.reliability_share:.2f}", f"{how.reliability_potency:.2f}"
         said.append(sentences.attenuation_finding(name, share, potency, rho_text(how.rho_disattenuated), primary))
-    bounds = (how.rho_low_under_suppression, how.rho_high_under_suppression)
-    if bounds[0] is not None and bounds[1] is not None and bounds[0] != bounds[1]:
+    bounds = suppression_bounds(how)
+    if bounds is not None:
         said.append(sentences.suppression_finding(name, rho_text(bounds[0]), rho_text(bounds[1])))
     elif not suppressed:
         said.append(texts.NO_SUPPRESSION)
@@ -194,16 +197,15 @@ def sensitivity_findings(
 
 
 def _forest_row(row: Association, clusters: tuple[str, ...], alpha: float) -> ForestRow:
-    low, high = row.sensitivity.rho_low_under_suppression, row.sensitivity.rho_high_under_suppression
-    narrow = low is None or high is None or low == high
+    bounds = suppression_bounds(row.sensitivity)
     return ForestRow(
         cluster=clusters.index(row.cluster),
         name=sentences.cluster(row.cluster),
         rho=row.rho,
         low=row.ci_low,
         high=row.ci_high,
-        suppressed_low=None if narrow else low,
-        suppressed_high=None if narrow else high,
+        suppressed_low=None if bounds is None else bounds[0],
+        suppressed_high=None if bounds is None else bounds[1],
         rho_text=rho_text(row.rho),
         interval=interval_text(row.ci_low, row.ci_high),
         p=p_text(row.p_value),
@@ -227,12 +229,38 @@ def _association_row(row: Association, clusters: tuple[str, ...], alpha: float) 
             ),
             Cell(p_text(row.q_value), _defined(row.q_value), row.q_value),
             _rho_cell(row.rho_pooled),
-            Cell(f"{row.n_lots:,}", order=row.n_lots),
-            Cell(texts.NULL_METHODS[row.method]),
-            Cell(texts.SIGNIFICANT if row.significant else texts.NOT_SIGNIFICANT, strong),
+            Cell(_lots_text(row), order=row.n_lots),
+            Cell(_methods_text(row)),
+            Cell(_correction_text(row, alpha), strong),
         ),
         cluster=clusters.index(row.cluster),
     )
+
+
+def suppression_bounds(how: Sensitivity) -> tuple[float, float] | None:
+    """Return the bounds that suppression leaves of rho, or None where it leaves no room (beyond floating noise)."""
+    low, high = how.rho_low_under_suppression, how.rho_high_under_suppression
+    return None if low is None or high is None or high - low < _NOISE else (low, high)
+
+
+def _is_dragged(row: Association, alpha: float) -> bool:
+    return not row.significant and row.p_adjusted is not None and row.p_adjusted <= alpha
+
+
+def _correction_text(row: Association, alpha: float) -> str:
+    if row.significant:
+        return texts.SIGNIFICANT
+    return texts.DRAGGED if _is_dragged(row, alpha) else texts.NOT_SIGNIFICANT
+
+
+def _lots_text(row: Association) -> str:
+    units = row.n_lots if row.n_units is None else row.n_units
+    return sentences.lots_and_units(row.n_lots, units)
+
+
+def _methods_text(row: Association) -> str:
+    words = [texts.NULL_METHODS[method] for method in (row.method, row.method_adjusted) if method is not _UNDEFINED]
+    return " / ".join(words) or texts.NULL_METHODS[_UNDEFINED]
 
 
 def _not_asked_row(name: str, clusters: tuple[str, ...]) -> Row:
@@ -264,10 +292,10 @@ def _lead_removed_cell(how: Sensitivity) -> Cell:
 
 
 def _bounds_cell(how: Sensitivity) -> Cell:
-    low, high = how.rho_low_under_suppression, how.rho_high_under_suppression
-    if low is None or high is None or low == high:
+    bounds = suppression_bounds(how)
+    if bounds is None:
         return Cell(texts.NOT_COMPUTED, CellState.NO_VALUE)
-    return Cell(interval_text(low, high), CellState.SUPPRESSED, low)
+    return Cell(interval_text(*bounds), CellState.SUPPRESSED, bounds[0])
 
 
 def _left_out_cell(pair: tuple[float, float] | None) -> Cell:

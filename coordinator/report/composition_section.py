@@ -161,7 +161,9 @@ def _table(view: LotView, averages: tuple[tuple[str, tuple[int, ...]], ...]) -> 
     groups = lot_groups(view, view.shown, len(clusters))
     return Table(
         identifier="cells",
-        caption=texts.COLUMN_CELLS if any(group.lot is not None for group in groups) else texts.COLUMN_SHARE,
+        caption=texts.COLUMN_CELLS
+        if view.data.counted and any(group.lot is not None for group in groups)
+        else texts.COLUMN_SHARE,
         columns=(
             Column(texts.COLUMN_LOT),
             Column(texts.COLUMN_SITE),

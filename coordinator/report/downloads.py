@@ -130,9 +130,11 @@ def _associations_csv(results: ResultSet) -> str:
 def _lots_csv(view: LotView) -> str:
     data = view.data
     endpoints = tuple(view.log_potency)
+    counted = ("cells", "cells_low", "cells_high", "all_cells_low", "all_cells_high")
     header = (
-        "lot", "site", "donor", "tissue", "cohort", "cluster", "cells", "cells_low", "cells_high", "all_cells_low",
-        "all_cells_high", *(f"log_potency_{endpoint}" for endpoint in endpoints),
+        "lot", "site", "donor", "tissue", "cohort", "cluster",
+        *(counted if data.counted else ("share_percent",)),
+        *(f"log_potency_{endpoint}" for endpoint in endpoints),
     )  # fmt: skip
 
     def rows() -> Iterable[tuple[object, ...]]:
@@ -140,6 +142,10 @@ def _lots_csv(view: LotView) -> str:
             potency = tuple(float(view.log_potency[endpoint][row]) for endpoint in endpoints)
             for cluster, name in (*enumerate(data.clusters), (None, texts.UNASSIGNED)):
                 low, high = view.count_bounds(row, cluster)
+                totals = int(data.totals_low[row]), int(data.totals_high[row])
+                amount = (
+                    (_count(low, high), low, high, *totals) if data.counted else view.share_bounds(row, cluster)[:1]
+                )
                 yield (
                     data.lots[row],
                     data.sites[row],
@@ -147,11 +153,7 @@ def _lots_csv(view: LotView) -> str:
                     data.tissues[row],
                     data.cohorts[row],
                     name,
-                    _count(low, high),
-                    low,
-                    high,
-                    int(data.totals_low[row]),
-                    int(data.totals_high[row]),
+                    *amount,
                     *(None if value != value else value for value in potency),  # noqa: PLR0124 - NaN alone differs from itself
                 )
 

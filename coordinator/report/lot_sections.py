@@ -311,6 +311,8 @@ def _one_lots_cells(view: LotView, row: int, cluster: int) -> tuple[Cell, ...]:
 
 
 def _total_cell(view: LotView, row: int) -> Cell:
+    if not view.data.counted:
+        return Cell(texts.SHARES_ONLY, CellState.NO_VALUE)
     low, high = int(view.data.totals_low[row]), int(view.data.totals_high[row])
     return Cell(count_text(low, high), CellState.PLAIN if low == high else CellState.SUPPRESSED, low)
 

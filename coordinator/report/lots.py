@@ -79,7 +79,9 @@ class LotView:
         return Cell(share_interval_text(low, high), _state(low, high), (low + high) / 2)
 
     def count_cell(self, row: int, cluster: int | None) -> Cell:
-        """Return a number of cells as a table cell."""
+        """Return a number of cells as a table cell; the share where no cells were counted."""
+        if not self.data.counted:
+            return self.share_cell(row, cluster)
         low, high = self.count_bounds(row, cluster)
         return Cell(count_text(low, high), _state(low, high), (low + high) / 2)
 

@@ -16,7 +16,7 @@ _MOST_LABELLED = 30
 _MOST_MARKS = 300
 _LABEL_SIZE = 11.5
 _LABEL_STEPS = (
-    (9, 4), (-9, 4), (0, -10), (0, 18), (8, -7), (8, 14), (-8, -7), (-8, 14),
+    (11, 4), (-11, 4), (0, -10), (0, 18), (8, -7), (8, 14), (-8, -7), (-8, 14),
     (14, -16), (-14, -16), (14, 24), (-14, 24), (20, -30), (-20, -30), (20, 38), (-20, 38),
 )  # fmt: skip
 _NEAR = 12
@@ -36,7 +36,7 @@ class _Frame:
     ticks: int
 
 
-_LARGE = _Frame(width=860, height=430, left=66, right=190, top=18, bottom=56, radius=6.5, ticks=6)
+_LARGE = _Frame(width=860, height=396, left=66, right=190, top=18, bottom=56, radius=6.5, ticks=6)
 _SMALL = _Frame(width=206, height=206, left=34, right=16, top=60, bottom=36, radius=4, ticks=3)
 
 

@@ -106,6 +106,15 @@ def lots_of_sites(lots: int, units: int, sites: int) -> str:
     return f"{count_of(lots, 'lot')}{donors} from {count_of(sites, 'site')}"
 
 
+def lots_and_units(lots: int, units: int) -> str:
+    """Return "24", or "24 (20 donors)" where they differ.
+
+    >>> lots_and_units(24, 20)
+    '24 (20 donors)'
+    """
+    return f"{lots:,}" if lots == units else f"{lots:,} ({count_of(units, 'donor')})"
+
+
 def sure_adjusted(p_adjusted: str, alpha: str, family: int) -> str:
     """Return what the error rate of the verdict is."""
     return (
@@ -126,9 +135,18 @@ def sure_left_out(what: str, low: str, high: str, *, holds: bool) -> str:
     return f"With any one {what} left out, {texts.RHO} stays between {low} and {high}; {sign}."
 
 
-def sure_validated(held: int, tested: int) -> str:
-    """Return how the validation went."""
-    return f"In validation lots it held in {held} of {count_of(tested, 'test')}."
+def sure_validated(outcomes: Sequence[str]) -> str:
+    """Return how the validation of the leading cluster went, tissue by tissue."""
+    return f"In validation lots: {'; '.join(outcomes)}."
+
+
+def validated(tissue: str, outcome: str, lots: int) -> str:
+    """Return what became of one tissue.
+
+    >>> validated("BM", "✓ holds", 4)
+    'BM ✓ holds (4 lots)'
+    """
+    return f"{tissue} {outcome} ({count_of(lots, 'lot')})"
 
 
 def sure_detectable(rho: str | None, lots: str, family: int) -> str:
@@ -174,13 +192,15 @@ def forest_title(assay: str) -> str:
     return f"Rank correlation of each cluster's share with {assay}"
 
 
-def forest_finding(significant: Sequence[str], family: int, undefined: int) -> str:
-    """Return what the forest plot shows."""
+def forest_finding(significant: Sequence[str], dragged: Sequence[str], family: int, undefined: int) -> str:
+    """Return what the forest plot shows; ``dragged`` pass the correction, but not with the lead set aside."""
     said = (
         f"None of {tests(family)} is significant after correction."
         if not significant
-        else f"Significant after correction, among {tests(family)}: {listed(list(significant))}."
+        else f"Significant after correction, among {tests(family)}: {listed(significant)}."
     )
+    if dragged:
+        said += f" Within the bound, but not with the lead set aside: {listed(dragged)}."
     if undefined:
         said += f" For {count_of(undefined, 'cluster')} {texts.RHO} is not defined (the share does not vary)."
     return said
@@ -297,7 +317,7 @@ def clr_finding(name: str, rho: str, primary: str) -> str:
 def lead_removal_finding(names: Sequence[str], lead: str) -> str:
     """Return which further hits depend on the lead."""
     anew = ", ".join(names)
-    return f"Once {cluster(lead)} is taken out and the rest re-closed to 100%, these are judged anew: {anew}."
+    return f"With {cluster(lead)} taken out and the rest re-closed to 100%, adjusted p is judged anew: {anew}."
 
 
 def heterogeneity_finding(name: str, i2: str, p: str) -> str:

@@ -2,7 +2,7 @@
 
 from coordinator.report import texts
 from coordinator.report.rounding import interval_text, p_text, rho_text
-from coordinator.report.validation_section import outcome
+from coordinator.report.verdicts import outcome
 from protocol.results import ResultSet
 
 ASSOCIATION_COLUMNS = (

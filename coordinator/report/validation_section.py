@@ -11,6 +11,7 @@ from coordinator.report.lot_sections import shares_table, validation_panel
 from coordinator.report.lots import LotView
 from coordinator.report.numbering import Numbering
 from coordinator.report.rounding import interval_text, p_equation, p_text, percent_text, rho_text
+from coordinator.report.verdicts import outcome
 from protocol.results import EndpointCard, ResultSet, ValidationRow
 
 
@@ -26,19 +27,6 @@ def validation_section(
         sentences.validation_finding(sum(row.holds is True for row in tested), len(tested), len(rows) - len(tested))
     )
     return ValidationSection(finding=finding, panels=_panels(view, card, rows), table=_table(view, results, card, rows))
-
-
-def outcome(row: ValidationRow) -> str:
-    """Return what became of one row, as a word with its sign."""
-    if not row.eligible:
-        return texts.NOT_ELIGIBLE
-    match row.holds:
-        case None:
-            return texts.NOT_TESTABLE
-        case True:
-            return texts.HOLDS
-        case False:
-            return texts.DOES_NOT_HOLD
 
 
 def _panels(view: LotView, card: EndpointCard, rows: tuple[ValidationRow, ...]) -> Panels | None:

@@ -4,18 +4,16 @@ Rules: the block never says more than the results do. How sure is told by the er
 or one site carries the answer, and the validation. A refusal and a "not found" say what they are not evidence of.
 """
 
-import math
-from statistics import NormalDist
-
+from coordinator.analysis import tail_of
 from coordinator.report import sentences, texts
 from coordinator.report.contents import VerdictBlock
 from coordinator.report.edition import names_one_of
 from coordinator.report.numbering import Numbering
 from coordinator.report.rounding import interval_text, p_equation, percent_text, rho_text
-from protocol.results import Association, EndpointCard, LeaveOneOut, ResultSet, Verdict, VerdictCode
+from protocol.results import Association, EndpointCard, LeaveOneOut, ResultSet, ValidationRow, Verdict, VerdictCode
+from shared.statistics.study_size import StudySize, formula_power
 
 _POWER = 0.8
-_RHO_STEPS = 999
 
 
 def verdict_block(
@@ -58,22 +56,14 @@ def statistic_text(row: Association, confidence: float) -> str:
     return sentences.statistic(rho_text(row.rho), interval_text(row.ci_low, row.ci_high), percent_text(confidence))
 
 
-def detectable_rho(n_units: int, n_strata: int, family: int, alpha: float) -> float | None:
-    """Return the smallest abs(rho) found with 80% power, or None where there is none below 1.
+def detectable_rho(design: StudySize) -> float | None:
+    """Return the smallest abs(rho), in steps of 0.01, found with 80% power by the formula; None where there is none.
 
-    Solves n = 3 + q + (1 + rho^2 / 2) ((z[alpha / 2K] + z[power]) / atanh rho)^2 for rho, with q = strata - 1: Bonett
-    and Wright (2000), Psychometrika 65:23-28, their standard error with Bonferroni's alpha; 0 to 4 lots conservative.
-
-    >>> round(detectable_rho(29, 1, 6, 0.05), 1), detectable_rho(3, 1, 6, 0.05)
-    (0.6, None)
+    >>> detectable_rho(StudySize(lots=29, clusters=6)), detectable_rho(StudySize(lots=3, clusters=6))
+    (0.64, None)
     """
-    normal = NormalDist()
-    z = normal.inv_cdf(1 - alpha / (2 * max(family, 1))) + normal.inv_cdf(_POWER)
-    for step in range(1, _RHO_STEPS + 1):
-        rho = step / (_RHO_STEPS + 1)
-        if 3 + n_strata - 1 + (1 + rho**2 / 2) * (z / math.atanh(rho)) ** 2 <= n_units:
-            return rho
-    return None
+    steps = (step / 100 for step in range(1, 100))
+    return next((rho for rho in steps if formula_power(design, rho) >= _POWER), None)
 
 
 def alpha_text(alpha: float) -> str:
@@ -116,7 +106,10 @@ def _confidence(results: ResultSet, verdict: Verdict, lead: Association | None, 
         p = p_equation(lead.p_adjusted, alpha=study.alpha)
         said.append(sentences.sure_adjusted(p, alpha_text(study.alpha), family))
     if verdict.code is VerdictCode.NOT_FOUND:
-        rho = detectable_rho(lots.n_units, lots.strata, family, study.alpha)
+        size = StudySize(
+            lots=lots.n_units, sites=lots.strata, clusters=family, tail=tail_of(study.alternative), alpha=study.alpha
+        )
+        rho = detectable_rho(size)
         said.append(sentences.sure_detectable(None if rho is None else f"{rho:.2f}", over, family))
     if lead is not None and lead.ci_low is not None and lead.ci_high is not None:
         said.append(
@@ -128,14 +121,27 @@ def _confidence(results: ResultSet, verdict: Verdict, lead: Association | None, 
         )
     if lead is not None:
         said.extend(_left_out(lead))
-    if verdict.code is VerdictCode.FOUND:
-        tested = [row for row in results.validation if row.endpoint == verdict.endpoint and row.holds is not None]
-        said.append(
-            sentences.sure_validated(sum(row.holds is True for row in tested), len(tested))
-            if tested
-            else texts.NOT_VALIDATED
-        )
+    if verdict.code is VerdictCode.FOUND and lead is not None:
+        rows = [row for row in results.validation if (row.endpoint, row.cluster) == (lead.endpoint, lead.cluster)]
+        said.append(sentences.sure_validated([_validated(row) for row in rows]) if rows else texts.NOT_VALIDATED)
     return tuple(said)
+
+
+def outcome(row: ValidationRow) -> str:
+    """Return what became of one validation row, as a word with its sign."""
+    if not row.eligible:
+        return texts.NOT_ELIGIBLE
+    match row.holds:
+        case None:
+            return texts.NOT_TESTABLE
+        case True:
+            return texts.HOLDS
+        case False:
+            return texts.DOES_NOT_HOLD
+
+
+def _validated(row: ValidationRow) -> str:
+    return sentences.validated(row.tissue or texts.ALL_TISSUES, outcome(row), row.n_lots)
 
 
 def _left_out(lead: Association) -> tuple[str, ...]:

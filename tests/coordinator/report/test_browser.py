@@ -80,12 +80,13 @@ def _opened(browser: webdriver.Chrome, page: bytes, folder: Path, *, width: int 
     path = folder / "report.html"
     path.write_bytes(page)
     browser.set_window_size(width, 1000)
-    browser.get_log("browser")
+    _console(browser)
     browser.get(path.as_uri())
 
 
 def _console(browser: webdriver.Chrome) -> list[str]:
-    return [str(entry["message"]) for entry in browser.get_log("browser")]
+    entries = browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium leaves it untyped
+    return [str(entry["message"]) for entry in entries]
 
 
 @pytest.fixture(scope="module", params=["suppressed", "pbmc", "refused"])

@@ -19,6 +19,7 @@ from coordinator.study_data import PotencyReplicates
 from protocol.identifiers import EndpointId
 from protocol.results import VerdictCode
 from shared.errors import InputError
+from shared.statistics.study_size import StudySize
 from tests.coordinator.report.conftest import Study
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -224,5 +225,54 @@ def test_console_table_rounds_as_the_page_does(msc: Study) -> None:
 @pytest.mark.parametrize(("rho", "family", "n"), [(0.6, 1, 21), (0.7, 12, 23), (0.8, 6, 14), (0.9, 30, 13)])
 def test_detectable_rho_is_near_the_simulated_table_and_on_its_safe_side(rho: float, family: int, n: int) -> None:
     """Lots needed for 80% power by simulation (the project's statistics notes); the formula asks 0 to 4 lots more."""
-    formula = next(lots for lots in range(5, 100) if (found := detectable_rho(lots, 1, family, 0.05)) and found <= rho)
+    formula = next(
+        lots
+        for lots in range(5, 100)
+        if (found := detectable_rho(StudySize(lots=lots, clusters=family))) is not None and found <= rho
+    )
     assert 0 <= formula - n <= 4
+
+
+def test_cluster_that_passes_only_with_the_lead_is_not_called_significant(msc: Study) -> None:
+    second = msc.results.associations[1].model_copy(update={"p_adjusted": 0.03, "significant": False})
+    rows = (msc.results.associations[0], second, *msc.results.associations[2:])
+    report = replace(msc, results=msc.results.model_copy(update={"associations": rows})).report()
+    forest = report.endpoints[0].forest
+    assert forest is not None
+    assert f"not with the lead set aside: cluster {second.cluster}." in forest.finding.text
+    assert [row[-1] for row in _texts(forest.table)][:2] == [texts.SIGNIFICANT, texts.DRAGGED]
+    assert not forest.rows[1].significant
+
+
+def test_bounds_that_differ_by_floating_noise_are_no_bounds(msc: Study) -> None:
+    lead = msc.results.associations[0]
+    noisy = lead.sensitivity.model_copy(
+        update={"rho_low_under_suppression": lead.rho, "rho_high_under_suppression": (lead.rho or 0) + 1e-15}
+    )
+    rows = (lead.model_copy(update={"sensitivity": noisy}), *msc.results.associations[1:])
+    forest = replace(msc, results=msc.results.model_copy(update={"associations": rows})).report().endpoints[0].forest
+    assert forest is not None
+    assert forest.rows[0].suppressed_low is None
+
+
+def test_verdict_tells_the_validation_tissue_by_tissue(msc: Study) -> None:
+    told = [sentence for sentence in msc.report().verdicts[0].confidence if sentence.startswith("In validation lots")]
+    assert len(told) == 1
+    assert told[0].removeprefix("In validation lots: ").split("; ") == [
+        "all tissues, stratified ✓ holds (8 lots)",
+        "bone marrow ✓ holds (4 lots)",
+        "adipose ✕ does not hold (4 lots)",
+        "umbilical cord – not eligible (5 lots).",
+    ]
+
+
+def test_study_of_shares_alone_shows_no_number_of_cells(pbmc: Study) -> None:
+    report = replace(pbmc, data=replace(pbmc.data, counted=False)).report()
+    assert report.composition is not None
+    cells = [cell.text for row in report.composition.table.rows for cell in row.cells[2:]]
+    assert cells
+    assert all(text.endswith("%") for text in cells)
+    lots = next(file for file in report.downloads if file.filename.endswith("lots.csv"))
+    assert lots.content.splitlines()[0] == "lot,site,donor,tissue,cohort,cluster,share_percent,log_potency_cxcl10"
+    assert report.endpoints[0].leads[0].table is not None
+    assert {row[4] for row in _texts(report.endpoints[0].leads[0].table)} == {texts.SHARES_ONLY}
