@@ -44,6 +44,7 @@ from site_agent.release.decisions import Held, State
 from site_agent.release.earlier_releases import EarlierRelease
 from site_agent.release.gate import release
 from site_agent.release.lots_together import JudgedLot, judge_together
+from site_agent.release.summaries import pad
 
 
 class _LotsUnreadable(Exception):  # noqa: N818 - not an error of its own: it carries a logged one to its answer
@@ -170,11 +171,28 @@ class Agent:
 
     def _passing(self, offered: Sequence[LotReport], rules: EffectiveRules) -> list[JudgedLot]:
         """Return the reports that no rule fails; why the others are held back stays in the site's log."""
-        judged = judge_together(offered, rules, earlier=self._earlier)
+        judged = judge_together([self._versioned(report) for report in offered], rules, earlier=self._earlier)
         for lot in judged:
             if lot.failures:
                 self._log(f"lot {lot.report.lot} is held back: {'; '.join(lot.failures)}")
         return [lot for lot in judged if not lot.failures]
+
+    def _versioned(self, report: LotReport) -> LotReport:
+        """Return the report under the version that it leaves by: a lot that changed since it was sent takes the next.
+
+        The coordinator never replaces a report by other bytes of the same version.
+        """
+        sent = [
+            each.report
+            for each in self._airlock.held().values()
+            if each.state is State.SENT and (each.study, each.lot) == (report.study, report.lot)
+        ]
+        if not sent:
+            return report
+        latest = max(sent, key=lambda old: old.version)
+        if pad(latest.model_copy(update={"version": report.version})) == report:
+            return latest
+        return pad(report.model_copy(update={"version": latest.version + 1}))
 
     def _earlier(self, report: LotReport) -> tuple[EarlierRelease, ...]:
         # Whether the cells were the same is not recorded yet; taken as other cells, differences are judged.
