@@ -149,9 +149,10 @@ class DisclosureRequest(Message):
     @model_validator(mode="before")
     @classmethod
     def _thresholds_follow_the_profile(cls, value: Any) -> Any:  # noqa: ANN401 - a validator sees whatever came
-        if not isinstance(value, dict) or value.get("profile") not in set(Profile):
+        profile = value.get("profile") if isinstance(value, dict) else None
+        if not isinstance(profile, str) or profile not in set(Profile):
             return value
-        thresholds = PROFILE_THRESHOLDS[Profile(value["profile"])]
+        thresholds = PROFILE_THRESHOLDS[Profile(profile)]
         return {
             "minimum_lots_per_site": thresholds.minimum_lots_per_site,
             "small_count_threshold": thresholds.small_count_threshold,

@@ -2,7 +2,7 @@ import json
 from typing import Annotated
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
@@ -84,6 +84,36 @@ def test_any_json_is_decoded_or_refused_with_a_code(value: object) -> None:
     for kind in (LotReport, StudyPlan, Query, SitePolicy):
         with pytest.raises(DecodeError):
             decode(kind, data, limit=LIMIT)
+
+
+def _places(value: object) -> list[tuple[str | int, ...]]:
+    """Return the path of every value within a JSON value, its own empty path first."""
+    inner: list[tuple[str | int, object]] = []
+    if isinstance(value, dict):
+        inner = list(value.items())
+    elif isinstance(value, list):
+        inner = list(enumerate(value))
+    return [(), *((key, *path) for key, below in inner for path in _places(below))]
+
+
+@given(data=st.data())
+@settings(max_examples=200)
+def test_a_message_with_any_one_value_replaced_is_refused_or_still_canonical(
+    report: LotReport, plan: StudyPlan, query: Query, data: st.DataObject
+) -> None:
+    message = data.draw(st.sampled_from([report, plan, query]))
+    document = json.loads(encode(message))
+    *path, last = data.draw(st.sampled_from([place for place in _places(document) if place]))
+    target = document
+    for key in path:
+        target = target[key]
+    target[last] = data.draw(_JSON | st.sampled_from([-1, 0, 1e300, "", " ", "a" * 64, [1, 4], [4, 1]]))
+    changed = canonical_json(document)
+    try:
+        back = decode(type(message), changed, limit=LIMIT)
+    except DecodeError:
+        return
+    assert encode(back) == changed
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.codec import encode
-from protocol.errors import ErrorCode, ProtocolError
+from protocol.codec import decode, encode
+from protocol.errors import DecodeError, ErrorCode, ProtocolError
 from protocol.identifiers import StudyId
 from protocol.plan import PROFILE_THRESHOLDS, DisclosureRequest, Profile, QualityLimits, StudyPlan
 from protocol.policy import (
@@ -101,6 +101,13 @@ def test_a_threshold_that_a_study_leaves_open_is_its_profiles() -> None:
     assert DisclosureRequest(profile=Profile.OPEN).small_count_threshold == 0
     assert DisclosureRequest(profile=Profile.OPEN, small_count_threshold=7).small_count_threshold == 7
     assert DisclosureRequest().small_count_threshold == 5
+
+
+def test_a_profile_that_is_no_text_is_refused_and_not_stumbled_over() -> None:
+    # A list is not hashable: looking it up among the profiles raised a TypeError from within the decoder.
+    with pytest.raises(DecodeError) as caught:
+        decode(DisclosureRequest, b'{"minimum_lots_per_site":2,"profile":[],"small_count_threshold":5}', limit=100)
+    assert caught.value.code is ErrorCode.INVALID_FIELD
 
 
 def test_no_policy_or_a_damaged_one_lets_nothing_out() -> None:
