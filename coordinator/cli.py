@@ -11,7 +11,7 @@ from coordinator.signing_commands import create_key, sign_atlas_file, sign_study
 from coordinator.table_command import analyse_tables
 from coordinator.written import REPORT_FILE, RESULTS_FILE, edition_named, report_html, write_outcome
 from protocol.plan import Alternative, Strata
-from protocol.results import ResultSet
+from protocol.results import ResultSet, VerdictCode
 from shared.runtime.console import CommandGroup, json_option, print_json, print_table, remark
 from shared.runtime.files import write_atomically
 
@@ -119,7 +119,8 @@ def analyse(
 ) -> None:
     """Correlate composition with potency: of collected envelopes, each verified, or of plain tables.
 
-    A study's plan fixes alpha, strata, direction, draws and seed; the options of these names are for --counts.
+    A study's plan fixes alpha, strata, direction, draws and seed; the options of these names are for --counts. Exits
+    with 1 if the lots are too few, or too alike, to answer; results and report then say why.
     """
     if plan and roster and coordinator_key and envelopes and not (counts or potency):
         outcome = analyse_study(plan, roster, coordinator_key, envelopes)
@@ -142,6 +143,7 @@ def analyse(
     write_outcome(outcome, out)
     show_results(outcome.results, as_json=as_json)
     remark(f"wrote {out / RESULTS_FILE} and {out / REPORT_FILE}")
+    fail_if_unanswered(outcome.results)
 
 
 @main.command("report")
@@ -159,6 +161,13 @@ def report(plan: Path, roster: Path, coordinator_key: Path, envelopes: Path, edi
 
 
 main.add_command(plan_size)
+
+
+def fail_if_unanswered(results: ResultSet) -> None:
+    """Exit with 1 where the data could answer for no endpoint: a script must not take a refusal for a finding."""
+    if all(verdict.code is VerdictCode.REFUSED for verdict in results.verdicts):
+        remark("error: the study cannot answer its question: " + " ".join(each.sentence for each in results.verdicts))
+        click.get_current_context().exit(1)
 
 
 def show_results(results: ResultSet, *, as_json: bool) -> None:

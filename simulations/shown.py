@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from coordinator.cli import show_results
+from coordinator.cli import fail_if_unanswered, show_results
 from shared.runtime.console import remark
 from simulations.experiment import RunOutcome
 
@@ -24,3 +24,4 @@ def show_run(run: RunOutcome, out: Path, *, as_json: bool) -> None:
         remark(f"{site}: {sent} bytes left, exactly those in {out / 'sites' / site / 'sent'}")
     remark(f"report: {out / 'report.html'}")
     remark(f"results: {out / 'results.json'}")
+    fail_if_unanswered(results)
