@@ -5,7 +5,7 @@ is a log of events, and its state is what the events say: ``append_log`` keeps t
 argument. A damaged log stops everything: nothing may leave that cannot be shown to be approved.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -27,6 +27,7 @@ from site_agent.release.decisions import (
     EventKind,
     Held,
     Meaning,
+    Provenance,
     State,
     after,
     apply,
@@ -72,7 +73,7 @@ class Airlock:
         """
         return found(self.held(), payload_sha256)
 
-    def submit(self, report: LotReport, *, at: datetime, cells_sha256: Sha256 | None = None) -> Held:
+    def submit(self, report: LotReport, *, at: datetime, provenance: Provenance | None = None) -> Held:
         """Return the report's place in the airlock; what else waits of the same lot is voided.
 
         To submit the same bytes again changes nothing, whatever was decided about them.
@@ -83,8 +84,8 @@ class Airlock:
             What would leave.
         at
             The time.
-        cells_sha256
-            The fingerprint of its cells (``summaries.cells_fingerprint``), by which later releases know them again.
+        provenance
+            What it was made of (``summaries.provenance_of``): by it later releases know the lot and its cells again.
         """
         held, position = self._read()
         payload = encode(report)
@@ -103,28 +104,35 @@ class Airlock:
             study=report.study,
             lot=report.lot,
             payload=payload.decode("utf-8"),
-            cells_sha256=cells_sha256,
+            lot_sha256=provenance.lot_sha256 if provenance else None,
+            cells_sha256=provenance.cells_sha256 if provenance else None,
         )
         self._append(event, position)
         return self.find(digest)
 
-    def earlier(self, lots: Container[str], cells_sha256: Sha256 | None) -> tuple[EarlierRelease, ...]:
-        """Return everything that was sent of one lot before: what the disclosure rules are closed over.
+    def earlier(self, report: LotReport, provenance: Provenance | None) -> tuple[EarlierRelease, ...]:
+        """Return everything that was sent of a report's lot before: what the disclosure rules are closed over.
+
+        The same bytes sent again tell nothing new and are left out. Where a provenance is unknown, a lot is known
+        again within its study only, and its cells are taken for others.
 
         Parameters
         ----------
-        lots
-            The lot's pseudonyms, one for each study that the site takes part in.
-        cells_sha256
-            The fingerprint of the new report's cells. Where it or the earlier one is unknown, the cells are taken for
-            others.
+        report
+            What would leave.
+        provenance
+            What it was made of.
         """
+        payload_sha256 = sha256(encode(report))
         return tuple(
             EarlierRelease(
-                report=held.report, same_cells=cells_sha256 is not None and held.cells_sha256 == cells_sha256
+                report=held.report,
+                same_cells=_same_cells(held.provenance, provenance),
             )
             for held in self.held().values()
-            if held.state is State.SENT and held.lot in lots
+            if held.state is State.SENT
+            and held.payload_sha256 != payload_sha256
+            and ((held.study, held.lot) == (report.study, report.lot) or _same_lot(held.provenance, provenance))
         )
 
     def approve(self, payload_sha256: Sha256, *, by: str, at: datetime, reason: str | None = None) -> Approval:
@@ -264,3 +272,11 @@ def _event_about(
         raise InputError(
             f"a decision: {place}: {problem['msg']}", hint="shorten it, and leave out line breaks"
         ) from None
+
+
+def _same_lot(one: Provenance | None, other: Provenance | None) -> bool:
+    return one is not None and other is not None and one.lot_sha256 == other.lot_sha256
+
+
+def _same_cells(one: Provenance | None, other: Provenance | None) -> bool:
+    return one is not None and one == other

@@ -75,10 +75,27 @@ class AirlockEvent(Message):
     study: StudySlug
     lot: LotPseudonym
     payload: Annotated[str, Field(max_length=EVENT_LIMIT)] | None = None  # of a submitted report, its exact text
-    cells_sha256: Digest | None = None  # of a submitted report, the fingerprint of its cells
+    lot_sha256: Digest | None = None  # of a submitted report, its provenance
+    cells_sha256: Digest | None = None
     by: Label | None = None
     meaning: Meaning | None = None
     reason: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a report was made of, as the site alone knows it again.
+
+    Attributes
+    ----------
+    lot_sha256
+        Equal for equal lots, in any study.
+    cells_sha256
+        Equal for equal cells after QC, under any atlas.
+    """
+
+    lot_sha256: Sha256
+    cells_sha256: Sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +137,7 @@ class Held:
     study: StudyId
     lot: Pseudonym
     submitted_at: Instant
-    cells_sha256: Sha256 | None = None
+    provenance: Provenance | None = None
     state: State = State.PENDING
     approval: Approval | None = None
     refusal_reason: str | None = None
@@ -153,8 +170,14 @@ def apply(held: dict[Sha256, Held], event: AirlockEvent) -> None:
         study=event.study,
         lot=event.lot,
         submitted_at=event.at,
-        cells_sha256=event.cells_sha256,
+        provenance=_provenance(event),
     )
+
+
+def _provenance(event: AirlockEvent) -> Provenance | None:
+    if event.lot_sha256 is None or event.cells_sha256 is None:
+        return None
+    return Provenance(lot_sha256=event.lot_sha256, cells_sha256=event.cells_sha256)
 
 
 def after(held: Held, event: AirlockEvent) -> Held:

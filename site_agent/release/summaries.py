@@ -13,12 +13,13 @@ from typing import Final, Protocol
 from pydantic import ValidationError
 
 from protocol.codec import canonical_json, encode
-from protocol.identifiers import EndpointId, Pseudonym, Sha256, SiteId
+from protocol.identifiers import EndpointId, Pseudonym, SiteId
 from protocol.plan import Endpoint
 from protocol.policy import EffectiveRules, OptionalField
 from protocol.pseudonyms import NameKind, keyed_fingerprint, pseudonym
 from protocol.report import Count, Disclosure, LotQuality, LotReport, PotencySeries, Software
 from shared.errors import InputError, InternalError
+from site_agent.release.decisions import Provenance
 from site_agent.release.suppression import hide_small_counts
 
 MEDIAN_DECIMALS: Final = 1
@@ -197,22 +198,27 @@ def summarise(
     return pad(report)
 
 
-def cells_fingerprint(mapped: MappedLot, secret: bytes) -> Sha256:
-    """Return a fingerprint of the cells that a report is made of: equal for equal cells, under any atlas.
+def provenance_of(mapped: MappedLot, lot: LotDescription, secret: bytes) -> Provenance:
+    """Return what a report was made of, as the site knows it again; it stays at the site.
 
-    It tells releases of the same cells from releases of others (``earlier_releases``). It is made of what does not
-    depend on the atlas: the exact number of cells after QC and their exact medians. It is keyed, since who guesses a
-    hidden total could try it on a plain hash.
+    The lot is told by its own name, under any study. The cells are told by what does not depend on the atlas: their
+    exact number after QC and their exact medians. Both are keyed, since who guesses a name or a hidden total could
+    try it on a plain hash.
 
     Parameters
     ----------
     mapped
         What the mapper found.
+    lot
+        What the site says of the lot.
     secret
         The site's pseudonym secret.
     """
-    told = [mapped.cells_after_qc, mapped.median_counts, mapped.median_genes, mapped.median_mitochondrial_share]
-    return keyed_fingerprint(secret, canonical_json(["cells", *told]))
+    medians = [mapped.median_counts, mapped.median_genes, mapped.median_mitochondrial_share]
+    return Provenance(
+        lot_sha256=keyed_fingerprint(secret, canonical_json(["lot", lot.lot])),
+        cells_sha256=keyed_fingerprint(secret, canonical_json(["cells", mapped.cells_after_qc, *medians])),
+    )
 
 
 def pad(report: LotReport) -> LotReport:

@@ -19,7 +19,7 @@ from protocol.report import LotReport
 from shared.errors import CrosslotError, InputError, RefusedError
 from site_agent.release.airlock import AUTOMATIC, Airlock
 from site_agent.release.append_log import AppendLog, FolderLog, MemoryLog
-from site_agent.release.decisions import Meaning, State
+from site_agent.release.decisions import Meaning, Provenance, State
 
 MakeRules = Callable[..., EffectiveRules]
 MakeReport = Callable[..., LotReport]
@@ -211,26 +211,33 @@ def test_a_log_takes_records_in_order_only(log: AppendLog) -> None:
     assert log.read(2) == ()
 
 
+def _sent(airlock: Airlock, report: LotReport, provenance: Provenance | None) -> None:
+    digest = airlock.submit(report, at=NOW, provenance=provenance).payload_sha256
+    airlock.approve(digest, by="A. Steward", at=NOW)
+    airlock.mark_sent(digest, at=NOW)
+
+
 @pytest.mark.disclosure
 def test_everything_that_was_sent_of_a_lot_is_remembered_and_nothing_else(
-    log: AppendLog, rules: EffectiveRules, make_report: MakeReport, a_lot: type[Any]
+    log: AppendLog, rules: EffectiveRules, make_rules: MakeRules, make_report: MakeReport, a_lot: type[Any]
 ) -> None:
     airlock = Airlock(log)
-    cells, others = Sha256("1" * 64), Sha256("2" * 64)
-    first, second, waiting = (make_report(rules, 600, 0, 0, 0, 0, version=version) for version in (1, 2, 3))
-    for report, fingerprint in (
-        (first, cells),
-        (second, others),
-        (make_report(rules, 600, 0, 0, 0, 0, lot=a_lot(lot="BM-02")), cells),
-    ):
-        digest = airlock.submit(report, at=NOW, cells_sha256=fingerprint).payload_sha256
-        airlock.approve(digest, by="A. Steward", at=NOW)
-        airlock.mark_sent(digest, at=NOW)
-    airlock.submit(waiting, at=NOW, cells_sha256=cells)
-    known = Airlock(log).earlier({first.lot}, cells)
-    assert [(release.report, release.same_cells) for release in known] == [(first, True), (second, False)]
-    assert not any(release.same_cells for release in airlock.earlier({first.lot}, None))
-    assert airlock.earlier({"0" * 16}, cells) == ()
+    lot, other_lot, cells, other_cells = (Sha256(digit * 64) for digit in "1234")
+    first, second, new = (make_report(rules, 600, 0, 0, 0, 0, version=version) for version in (1, 2, 3))
+    elsewhere = make_report(make_rules(study="q5e-2027"), 600, 0, 0, 0, 0)
+    _sent(airlock, first, Provenance(lot_sha256=lot, cells_sha256=cells))
+    _sent(airlock, second, Provenance(lot_sha256=lot, cells_sha256=other_cells))
+    _sent(airlock, elsewhere, Provenance(lot_sha256=lot, cells_sha256=cells))
+    # Another lot that happens to have the same numbers of cells.
+    another = make_report(rules, 600, 0, 0, 0, 0, lot=a_lot(lot="BM-02"))
+    _sent(airlock, another, Provenance(lot_sha256=other_lot, cells_sha256=cells))
+    airlock.submit(new, at=NOW)
+    known = Airlock(log).earlier(new, Provenance(lot_sha256=lot, cells_sha256=cells))
+    assert [(each.report, each.same_cells) for each in known] == [(first, True), (second, False), (elsewhere, True)]
+    unknown = airlock.earlier(new, None)
+    assert [(each.report, each.same_cells) for each in unknown] == [(first, False), (second, False)]
+    again = airlock.earlier(first, Provenance(lot_sha256=lot, cells_sha256=cells))
+    assert [each.report for each in again] == [second, elsewhere]
 
 
 @pytest.mark.disclosure

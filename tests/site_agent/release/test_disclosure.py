@@ -193,6 +193,15 @@ def test_hiding_what_was_shown_before_is_said_to_protect_nothing(
     assert (verdict.outcome, verdict.fields) == (Outcome.REVIEW, ("counts.4",))
 
 
+def test_two_ranges_of_one_count_may_not_meet_in_a_single_value(make_rules: MakeRules, make_report: MakeReport) -> None:
+    # Hidden as [0, 1] under a threshold of 2, then as [1, 4] under 5: together they say 1.
+    counts = (1200, 500, 290, 7, 1)
+    before, later = make_report(make_rules(threshold=2), *counts, unassigned=20), make_rules()
+    after = make_report(later, *counts, unassigned=20)
+    verdict = _verdict(RuleId.EARLIER_RELEASES, after, later, earlier=_before(before))
+    assert (verdict.outcome, verdict.fields) == (Outcome.FAIL, ("counts.4",))
+
+
 def test_the_difference_of_two_releases_is_a_count_of_its_own(rules: EffectiveRules, make_report: MakeReport) -> None:
     # Three cells were taken out of cluster 1 between two releases: the difference shows the three.
     before, after = make_report(rules, 1200, 503, 290, 7, 0), make_report(rules, 1200, 500, 290, 7, 0)

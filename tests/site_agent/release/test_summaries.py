@@ -15,7 +15,7 @@ from protocol.pseudonyms import NameKind, pseudonym
 from protocol.report import Count, LotReport
 from protocol.signing import SigningKey
 from shared.errors import InputError, InternalError
-from site_agent.release.summaries import MappedLot, cells_fingerprint, padded_size
+from site_agent.release.summaries import MappedLot, padded_size, provenance_of
 
 MakeRules = Callable[..., EffectiveRules]
 MakeReport = Callable[..., LotReport]
@@ -126,12 +126,18 @@ def test_a_lot_bears_another_pseudonym_in_another_study(make_rules: MakeRules, m
     assert {one.lot, one.donor, one.potency[0].run}.isdisjoint({other.lot, other.donor, other.potency[0].run})
 
 
-def test_the_same_cells_are_known_again_under_any_atlas(make_lot: Callable[..., MappedLot]) -> None:
-    lot = make_lot(600, 3, 2)
-    assert cells_fingerprint(lot, SECRET) == cells_fingerprint(make_lot(500, 100, 1, 1, 1, unassigned=2), SECRET)
+def test_a_lot_and_its_cells_are_known_again_under_any_atlas(
+    make_lot: Callable[..., MappedLot], a_lot: type[Any]
+) -> None:
+    known = provenance_of(make_lot(600, 3, 2), a_lot(), SECRET)
+    assert provenance_of(make_lot(500, 100, 1, 1, 1, unassigned=2), a_lot(), SECRET) == known
     for other in (make_lot(600, 3, 3), make_lot(600, 3, 2, median_genes=2210.0)):
-        assert cells_fingerprint(other, SECRET) != cells_fingerprint(lot, SECRET)
-    assert cells_fingerprint(lot, SECRET[::-1]) != cells_fingerprint(lot, SECRET)
+        changed = provenance_of(other, a_lot(), SECRET)
+        assert changed.lot_sha256 == known.lot_sha256
+        assert changed.cells_sha256 != known.cells_sha256
+    assert provenance_of(make_lot(600, 3, 2), a_lot(lot="BM-02"), SECRET).lot_sha256 != known.lot_sha256
+    elsewhere = provenance_of(make_lot(600, 3, 2), a_lot(), SECRET[::-1])
+    assert {elsewhere.lot_sha256, elsewhere.cells_sha256}.isdisjoint({known.lot_sha256, known.cells_sha256})
 
 
 @pytest.mark.disclosure
