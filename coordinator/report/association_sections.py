@@ -1,6 +1,6 @@
 """The sections that hold aggregates only: forest plot, leave-one-out ranges, sensitivity. The same in every edition."""
 
-from coordinator.report import sentences, texts
+from coordinator.report import captions, sentences, texts
 from coordinator.report.contents import (
     Cell,
     CellState,
@@ -44,11 +44,11 @@ def forest(
     undefined = sum(row.rho is None for row in rows)
     table = Table(
         identifier=f"associations-{card.endpoint}",
-        caption=sentences.forest_title(card.assay),
+        caption=captions.forest_title(card.assay),
         columns=(
             Column(texts.COLUMN_CLUSTER),
             Column(texts.COLUMN_RHO, numeric=True),
-            Column(sentences.column_interval(confidence), numeric=True),
+            Column(captions.column_interval(confidence), numeric=True),
             Column(texts.COLUMN_P, numeric=True),
             Column(texts.COLUMN_ADJUSTED, numeric=True),
             Column(texts.COLUMN_Q, numeric=True),
@@ -64,11 +64,11 @@ def forest(
     )
     return Forest(
         identifier=f"forest-{card.endpoint}",
-        title=sentences.forest_title(card.assay),
-        finding=numbering.finding(sentences.forest_finding(significant, dragged, len(rows), undefined)),
+        title=captions.forest_title(card.assay),
+        finding=numbering.finding(captions.forest_finding(significant, dragged, len(rows), undefined)),
         rows=tuple(_forest_row(row, clusters, study.alpha) for row in rows),
-        confidence=sentences.column_interval(confidence),
-        decides=sentences.decides(alpha_text(study.alpha)),
+        confidence=captions.column_interval(confidence),
+        decides=captions.decides(alpha_text(study.alpha)),
         table=table,
     )
 
@@ -96,14 +96,14 @@ def ranges(
     )
     return Ranges(
         identifier=f"ranges-{card.endpoint}",
-        title=sentences.ranges_title(),
+        title=captions.ranges_title(),
         finding=numbering.finding(
-            sentences.ranges_finding([row.cluster for row in drawn if not _sign_holds(row.sensitivity)], len(drawn))
+            captions.ranges_finding([row.cluster for row in drawn if not _sign_holds(row.sensitivity)], len(drawn))
         ),
         rows=range_rows,
         table=Table(
             identifier=f"ranges-table-{card.endpoint}",
-            caption=sentences.ranges_title(),
+            caption=captions.ranges_title(),
             columns=(
                 Column(texts.COLUMN_CLUSTER),
                 Column(texts.COLUMN_RHO, numeric=True),

@@ -1,6 +1,6 @@
 """Composition as stacked bars, one a lot, grouped by site, with potency beside them on an axis of its own.
 
-A part's width is its certain share; what suppression leaves open is hatched after it. The key numbers every part, and
+A suppressed part is as wide as the middle of its range, hatched beyond what is sure. The key numbers every part, and
 the numbers stand in the bars too, so that no colour has to be told from another.
 """
 
@@ -92,7 +92,7 @@ def _key(parts: Sequence[Part]) -> list[Markup]:
     for index, part in enumerate(parts):
         x, y = 8 + width * (index // rows), _TOP + _KEY_ROW * (index % rows)
         class_ = part_class(part)
-        name = sentences.cluster(part.name) if part.name == part.short else f"{part.short}  {part.name}"
+        name = sentences.cluster(part.name) if part.name.endswith(part.short) else f"{part.short}  {part.name}"
         marks.append(
             group(
                 [
@@ -112,18 +112,20 @@ def _bar(
     at = 0.0
     for segment in bar.segments:
         part = parts[segment.part]
-        left, certain = share.at(min(at, 100)), share.at(min(at + segment.low, 100))
+        middle = (segment.low + segment.high) / 2
+        sure = segment.low if segment.suppressed else middle
+        left, certain = share.at(min(at, 100)), share.at(min(at + sure, 100))
         link = None if part.cluster is None else str(part.cluster)
-        inner = [rectangle(left, y + 2, certain - left, _BAR, class_=part_class(part))] if segment.low else []
-        if segment.high > segment.low:
-            right = share.at(min(at + segment.high, 100))
+        inner = [rectangle(left, y + 2, certain - left, _BAR, class_=part_class(part))] if sure else []
+        if segment.suppressed:
+            right = share.at(min(at + middle, 100))
             inner.append(rectangle(certain, y + 2, max(right - certain, 2), _BAR, class_="hatched"))
         if text_width(part.short, 11) + 4 <= certain - left:
             tone = "inside lead" if part.is_lead else "inside"
             inner.append(text((left + certain) / 2, y + 15, part.short, class_=tone, anchor="middle"))
         if inner:
             marks.append(group(inner, data_cluster=link))
-        at += (segment.low + segment.high) / 2
+        at += middle
     if bar.potency is not None and bar.site is not None and potency is not None:
         x = potency.at(bar.potency)
         marks.append(site_mark(sites[bar.site].style, x, y + 11, 5))

@@ -5,16 +5,19 @@ their mean share, unassigned cells last. Lots stand by site, the most potent fir
 """
 
 import math
+import re
+from collections.abc import Sequence
 
-from coordinator.report import sentences, texts
+from coordinator.report import captions, texts
 from coordinator.report.contents import Bar, Cell, CellState, Column, Composition, Part, Row, Segment, Table
-from coordinator.report.grouping import LotGroup, lot_groups, mean_potency, mean_share, mean_share_cell
+from coordinator.report.grouping import LotGroup, any_suppressed, lot_groups, mean_potency, mean_share, mean_share_cell
 from coordinator.report.lots import LotView
 from coordinator.report.numbering import Numbering
 from coordinator.report.rounding import decimal_text, share_interval_text, share_text
 from protocol.results import EndpointCard
 
 _SHORT_NAME = 3
+_WORD = re.compile(r"^cluster[ _-]?", re.IGNORECASE)
 
 
 def composition(view: LotView, card: EndpointCard, leads: tuple[int, ...], numbering: Numbering) -> Composition | None:
@@ -30,12 +33,12 @@ def composition(view: LotView, card: EndpointCard, leads: tuple[int, ...], numbe
     lead = parts[0]
     single = any(bar.lot is not None for bar in bars)
     of_lead = [bar.segments[0] for bar in bars if bar.lot is not None]
-    suppressed = sum(segment.low != segment.high for bar in bars if bar.lot is not None for segment in bar.segments)
+    suppressed = sum(segment.suppressed for bar in bars if bar.lot is not None for segment in bar.segments)
     return Composition(
         identifier="composition",
-        title=sentences.composition_title(),
+        title=captions.composition_title(),
         finding=numbering.finding(
-            sentences.composition_finding(
+            captions.composition_finding(
                 lead.name,
                 share_text(min(segment.low for segment in of_lead)),
                 share_text(max(segment.high for segment in of_lead)),
@@ -45,7 +48,7 @@ def composition(view: LotView, card: EndpointCard, leads: tuple[int, ...], numbe
             if single and leads
             else texts.COMPOSITION_PLAIN
             if single
-            else sentences.composition_means(len(view.shown))
+            else captions.composition_means(len(view.shown))
         ),
         parts=parts,
         bars=bars,
@@ -77,13 +80,13 @@ def _parts(view: LotView, leads: tuple[int, ...]) -> tuple[Part, ...]:
         for cluster in range(len(names))
     }
     rest = sorted((cluster for cluster in mean if cluster not in leads), key=lambda cluster: (-mean[cluster], cluster))
-    are_short = all(len(name) <= _SHORT_NAME for name in names)
+    shorts = _short_names(names)
     return (
         *(
             Part(
                 cluster=cluster,
                 name=names[cluster],
-                short=names[cluster] if are_short else str(cluster + 1),
+                short=shorts[cluster],
                 style=style,
                 is_lead=cluster in leads,
             )
@@ -91,6 +94,14 @@ def _parts(view: LotView, leads: tuple[int, ...]) -> tuple[Part, ...]:
         ),
         Part(cluster=None, name=texts.UNASSIGNED, short="–", style=len(names), is_lead=False),
     )
+
+
+def _short_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return what fits into a bar: names that are short but for the word "cluster", else numbers from 1."""
+    bare = tuple(_WORD.sub("", name) for name in names)
+    if all(0 < len(name) <= _SHORT_NAME for name in bare) and len(set(bare)) == len(bare):
+        return bare
+    return tuple(str(number) for number in range(1, len(names) + 1))
 
 
 def _by_site_and_potency(view: LotView, card: EndpointCard) -> list[int]:
@@ -132,9 +143,7 @@ def _bar(view: LotView, group: LotGroup, card: EndpointCard, parts: tuple[Part, 
         lot=group.lot,
         group=" · ".join(words),
         site=group.site,
-        segments=tuple(
-            _segment(index, *mean_share(view, group.rows, part.cluster)) for index, part in enumerate(parts)
-        ),
+        segments=tuple(_segment(view, group.rows, index, part.cluster) for index, part in enumerate(parts)),
         potency=None if missing else value,
         potency_text=texts.MISSING if missing else decimal_text(value, 2),
     )
@@ -142,18 +151,20 @@ def _bar(view: LotView, group: LotGroup, card: EndpointCard, parts: tuple[Part, 
 
 def _average_bar(view: LotView, role: str, rows: tuple[int, ...], parts: tuple[Part, ...]) -> Bar:
     return Bar(
-        label=sentences.average_label(len(rows)),
+        label=captions.average_label(len(rows)),
         lot=None,
-        group=sentences.average_group(role),
+        group=captions.average_group(role),
         site=None,
-        segments=tuple(_segment(index, *mean_share(view, rows, part.cluster)) for index, part in enumerate(parts)),
+        segments=tuple(_segment(view, rows, index, part.cluster) for index, part in enumerate(parts)),
         potency=None,
         potency_text="",
     )
 
 
-def _segment(part: int, low: float, high: float) -> Segment:
-    return Segment(part=part, low=low, high=high, text=share_interval_text(low, high))
+def _segment(view: LotView, rows: tuple[int, ...], part: int, cluster: int | None) -> Segment:
+    low, high = mean_share(view, rows, cluster)
+    suppressed = any_suppressed(view, rows, cluster)
+    return Segment(part=part, low=low, high=high, suppressed=suppressed, text=share_interval_text(low, high))
 
 
 def _table(view: LotView, averages: tuple[tuple[str, tuple[int, ...]], ...]) -> Table:
@@ -173,7 +184,7 @@ def _table(view: LotView, averages: tuple[tuple[str, tuple[int, ...]], ...]) -> 
             *(
                 Row(
                     (
-                        Cell(group.label),
+                        Cell(group.name),
                         Cell(group.site_name),
                         *(
                             mean_share_cell(view, group.rows, cluster)
@@ -189,7 +200,7 @@ def _table(view: LotView, averages: tuple[tuple[str, tuple[int, ...]], ...]) -> 
             *(
                 Row(
                     (
-                        Cell(f"{sentences.average_group(role)}, {sentences.average_label(len(rows))}"),
+                        Cell(f"{captions.average_group(role)}, {captions.average_label(len(rows))}"),
                         Cell(texts.COLUMN_SHARE),
                         *(mean_share_cell(view, rows, cluster) for cluster in clusters),
                     )

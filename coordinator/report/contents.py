@@ -105,6 +105,7 @@ class LotPoint:
     site: int
     share_low: float
     share_high: float
+    suppressed: bool
     share: str
     potency: float
     potency_text: str
@@ -194,11 +195,15 @@ class Ranges:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A part of a lot: per cent, certain up to ``low`` and possible up to ``high``."""
+    """A part of a lot: per cent, certain up to ``low`` and possible up to ``high``.
+
+    Bounds differ, too, where only the lot's total is known as an interval; ``suppressed`` is of the part itself.
+    """
 
     part: int
     low: float
     high: float
+    suppressed: bool
     text: str
 
 

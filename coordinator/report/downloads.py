@@ -163,4 +163,4 @@ def _lots_csv(view: LotView) -> str:
 def _count(low: int, high: int) -> int | None:
     if low == high:
         return low
-    return -(high + 1) if low == 0 else None
+    return -(high + 1) if low <= 1 else None

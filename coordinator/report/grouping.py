@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coordinator.report import sentences, texts
+from coordinator.report import captions, texts
 from coordinator.report.contents import Cell, CellState
 from coordinator.report.lots import LotView
 from coordinator.report.rounding import decimal_text, share_interval_text
@@ -20,7 +20,8 @@ MOST_CELLS = 1_000
 class LotGroup:
     """One lot (``lot`` is its number), or several whose mean is shown (``lot`` is None)."""
 
-    label: str
+    label: str  # for figures
+    name: str  # for tables
     lot: int | None
     site: int | None
     site_name: str
@@ -33,6 +34,7 @@ def lot_groups(view: LotView, rows: Sequence[int], columns: int) -> tuple[LotGro
         return tuple(
             LotGroup(
                 label=view.labels[row],
+                name=view.names[row],
                 lot=view.number(row),
                 site=view.site_mark(row),
                 site_name=view.data.sites[row],
@@ -46,7 +48,8 @@ def lot_groups(view: LotView, rows: Sequence[int], columns: int) -> tuple[LotGro
     if len(of_site) * columns <= MOST_CELLS:
         return tuple(
             LotGroup(
-                label=sentences.average_label(len(members)),
+                label=captions.average_label(len(members)),
+                name=captions.average_label(len(members)),
                 lot=None,
                 site=site,
                 site_name=view.sites[site].name,
@@ -56,7 +59,12 @@ def lot_groups(view: LotView, rows: Sequence[int], columns: int) -> tuple[LotGro
         )
     return (
         LotGroup(
-            label=sentences.average_label(len(rows)), lot=None, site=None, site_name=texts.ALL_SITES, rows=tuple(rows)
+            label=captions.average_label(len(rows)),
+            name=captions.average_label(len(rows)),
+            lot=None,
+            site=None,
+            site_name=texts.ALL_SITES,
+            rows=tuple(rows),
         ),
     )
 
@@ -67,12 +75,17 @@ def mean_share(view: LotView, rows: Sequence[int], cluster: int | None) -> tuple
     return math.fsum(low for low, _ in bounds) / len(bounds), math.fsum(high for _, high in bounds) / len(bounds)
 
 
+def any_suppressed(view: LotView, rows: Sequence[int], cluster: int | None) -> bool:
+    """Return whether the cluster's own count is hidden in any of the lots."""
+    return any(view.is_suppressed(row, cluster) for row in rows)
+
+
 def mean_share_cell(view: LotView, rows: Sequence[int], cluster: int | None) -> Cell:
     """Return the mean share as a table cell; that of one lot is its share."""
     if len(rows) == 1:
         return view.share_cell(rows[0], cluster)
     low, high = mean_share(view, rows, cluster)
-    state = CellState.SUPPRESSED if low != high else CellState.PLAIN
+    state = CellState.SUPPRESSED if any_suppressed(view, rows, cluster) else CellState.PLAIN
     return Cell(share_interval_text(low, high), state, (low + high) / 2)
 
 

@@ -1,37 +1,31 @@
-"""The sections that show single lots: scatters, small multiples, lots not used, mapping quality.
+"""The sections that show single lots against potency: large scatters and small multiples.
 
 Rules: lots come from a :class:`LotView` only, which knows the edition. A lot without potency is counted in words, since
 it cannot be drawn; a suppressed count is drawn and written as its range.
 """
 
 import math
-from collections import Counter
 
-from coordinator.report import sentences, texts
+from coordinator.report import captions, sentences, texts
 from coordinator.report.contents import (
     Cell,
-    CellState,
     Column,
-    Finding,
     LotPoint,
     Panels,
-    Quality,
     Row,
     Scatter,
     Table,
 )
-from coordinator.report.edition import names_one_of
 from coordinator.report.grouping import lot_groups, mean_potency_cell, mean_share_cell
 from coordinator.report.lots import LotView
 from coordinator.report.numbering import Numbering
-from coordinator.report.rounding import count_text, decimal_text, measure_text, p_text, rho_text, share_interval_text
+from coordinator.report.rounding import decimal_text, p_text, rho_text, share_interval_text
 from coordinator.report.verdicts import statistic_text
-from protocol.results import Association, EndpointCard, LotCounts, ResultSet
+from protocol.results import Association, EndpointCard, ResultSet
 
 MOST_LEADS = 4
 MOST_PANELS = 40
 _MOST_PANEL_MARKS = 20_000
-_MOST_LOTS_LISTED = 250
 _LEAD_COLUMNS = 4
 COLUMNS_PER_TABLE = 8
 
@@ -51,21 +45,21 @@ def lead_scatter(
         return None
     cluster = view.data.clusters.index(row.cluster)
     points = _points(view, lots, cluster, card.endpoint)
-    suppressed = sum(point.share_low != point.share_high for point in points)
+    suppressed = sum(point.suppressed for point in points)
     statistic = statistic_text(row, results.study.confidence)
     total = len(view.discovery_used()) - _without_potency(view, view.discovery_used(), card.endpoint)
     return Scatter(
         identifier=f"lead-{card.endpoint}-{cluster}",
         cluster=cluster,
-        title=sentences.lead_title(row.cluster, card.assay),
+        title=captions.lead_title(row.cluster, card.assay),
         name=row.cluster,
         statistic=statistic,
         finding=numbering.finding(
-            sentences.lead_finding(row.cluster, statistic, len(points), total, suppressed=suppressed)
+            captions.lead_finding(row.cluster, statistic, len(points), total, suppressed=suppressed)
         ),
         points=points,
-        x_label=sentences.potency_axis(card.assay, card.scale, card.unit),
-        y_label=sentences.share_axis(row.cluster),
+        x_label=captions.potency_axis(card.assay, card.scale, card.unit),
+        y_label=captions.share_axis(row.cluster),
         without_point=_cannot_be_drawn(view, lots, card.endpoint),
         table=_lead_table(view, lots, cluster, card),
     )
@@ -81,8 +75,8 @@ def panels(view: LotView, card: EndpointCard, rows: tuple[Association, ...], alp
         return None
     return Panels(
         identifier=f"panels-{card.endpoint}",
-        title=sentences.panels_title(card.assay),
-        sentence=sentences.panels_sentence(len(drawn), len(rows)),
+        title=captions.panels_title(card.assay),
+        sentence=captions.panels_sentence(len(drawn), len(rows)),
         panels=tuple(_panel(view, lots, card, row, alpha) for row in drawn),
         table=shares_table(view, lots, card),
     )
@@ -93,7 +87,7 @@ def shares_table(view: LotView, lots: tuple[int, ...], card: EndpointCard) -> Ta
     data = view.data
     return Table(
         identifier=f"shares-{card.endpoint}",
-        caption=f"{texts.COLUMN_SHARE}, {sentences.potency_axis(card.assay, card.scale, card.unit)}",
+        caption=f"{texts.COLUMN_SHARE}, {captions.potency_axis(card.assay, card.scale, card.unit)}",
         columns=(
             Column(texts.COLUMN_LOT),
             Column(texts.COLUMN_SITE),
@@ -103,7 +97,7 @@ def shares_table(view: LotView, lots: tuple[int, ...], card: EndpointCard) -> Ta
         rows=tuple(
             Row(
                 (
-                    Cell(group.label),
+                    Cell(group.name),
                     Cell(group.site_name),
                     mean_potency_cell(view, group.rows, card.endpoint),
                     *(mean_share_cell(view, group.rows, cluster) for cluster in (*range(len(data.clusters)), None)),
@@ -111,94 +105,6 @@ def shares_table(view: LotView, lots: tuple[int, ...], card: EndpointCard) -> Ta
                 lot=group.lot,
             )
             for group in lot_groups(view, lots, len(data.clusters))
-        ),
-    )
-
-
-def excluded(counts: LotCounts, view: LotView, numbering: Numbering) -> tuple[Finding, Table | None]:
-    """Return how many lots were not used and why, and those that the edition may name."""
-    lots = counts.excluded
-    if not lots:
-        return numbering.finding(sentences.excluded_none()), None
-    named = [lot for lot in lots if view.edition.shows_lots_of(lot.site)]
-    reasons = sorted(Counter(lot.code for lot in lots).items())
-    finding = numbering.finding(sentences.excluded_some(len(lots), reasons, len(lots) - len(named)))
-    if not named or len(named) > _MOST_LOTS_LISTED:
-        return finding, None
-    hidden = view.hidden_names
-    return finding, Table(
-        identifier="lots-not-used",
-        caption=texts.EXCLUDED,
-        columns=(
-            Column(texts.COLUMN_LOT),
-            Column(texts.COLUMN_SITE),
-            Column(texts.COLUMN_CODE),
-            Column(texts.COLUMN_REASON),
-        ),
-        rows=tuple(
-            Row(
-                (
-                    Cell(lot.lot),
-                    Cell(lot.site),
-                    Cell(lot.code),
-                    Cell(texts.WITHHELD_SENTENCE if names_one_of(lot.reason, hidden) else lot.reason),
-                )
-            )
-            for lot in named
-        ),
-    )
-
-
-def quality(view: LotView) -> Quality:
-    """Return the mapping quality of the lots shown, and how much is suppressed or missing."""
-    data = view.data
-    counted = view.shown or view.used
-    suppressed = sum(int((data.counts_low[row] != data.counts_high[row]).sum()) for row in counted)
-    about_counts = sentences.quality_suppressed(suppressed, len(counted) * len(data.clusters))
-    measured = data.quality
-    if measured is None:
-        return Quality(sentences=(texts.QUALITY_ABSENT, about_counts), table=None)
-    if not view.shown:
-        return Quality(sentences=(texts.QUALITY_WITHHELD, about_counts), table=None)
-    if len(view.shown) > _MOST_LOTS_LISTED:
-        return Quality(sentences=(sentences.quality_too_many(len(view.shown)), about_counts), table=None)
-    columns = (
-        (texts.COLUMN_COUNTS, measured.median_counts, 1.0, 0),
-        (texts.COLUMN_GENES, measured.median_genes, 1.0, 0),
-        (texts.COLUMN_MITO, measured.median_mitochondrial_share, 100.0, 1),
-        (texts.COLUMN_COVERAGE, measured.gene_coverage, 100.0, 1),
-    )
-    missing = sum(math.isnan(float(values[row])) for _, values, _, _ in columns for row in view.shown)
-    return Quality(
-        sentences=(sentences.quality_lots(len(view.shown), missing), about_counts),
-        table=Table(
-            identifier="mapping-quality",
-            caption=texts.QUALITY,
-            columns=(
-                Column(texts.COLUMN_LOT),
-                Column(texts.COLUMN_SITE),
-                Column(texts.COLUMN_TISSUE),
-                Column(texts.COLUMN_ALL_CELLS, numeric=True),
-                Column(texts.COLUMN_UNASSIGNED, numeric=True),
-                *(Column(heading, numeric=True) for heading, *_ in columns),
-            ),
-            rows=tuple(
-                Row(
-                    (
-                        Cell(view.labels[row]),
-                        Cell(data.sites[row]),
-                        Cell(data.tissues[row]),
-                        _total_cell(view, row),
-                        view.share_cell(row, None),
-                        *(
-                            _measure_cell(scale * float(values[row]), decimals)
-                            for _, values, scale, decimals in columns
-                        ),
-                    ),
-                    lot=view.number(row),
-                )
-                for row in view.shown
-            ),
         ),
     )
 
@@ -217,7 +123,7 @@ def validation_panel(
     return Scatter(
         identifier=identifier,
         cluster=cluster,
-        title=f"{heading}: {sentences.lead_title(view.data.clusters[cluster], card.assay)}",
+        title=f"{heading}: {captions.lead_title(view.data.clusters[cluster], card.assay)}",
         name=heading,
         statistic=statistic,
         finding=None,
@@ -235,7 +141,7 @@ def _panel(view: LotView, lots: tuple[int, ...], card: EndpointCard, row: Associ
     return Scatter(
         identifier=f"panel-{card.endpoint}-{cluster}",
         cluster=cluster,
-        title=sentences.lead_title(row.cluster, card.assay),
+        title=captions.lead_title(row.cluster, card.assay),
         name=sentences.cluster(row.cluster),
         statistic=statistic,
         finding=None,
@@ -261,6 +167,7 @@ def _points(view: LotView, lots: tuple[int, ...], cluster: int, endpoint: str) -
                 site=view.site_mark(row),
                 share_low=low,
                 share_high=high,
+                suppressed=view.is_suppressed(row, cluster),
                 share=share_interval_text(low, high),
                 potency=potency,
                 potency_text=decimal_text(potency, 2),
@@ -274,7 +181,7 @@ def _lead_table(view: LotView, lots: tuple[int, ...], cluster: int, card: Endpoi
     single = all(group.lot is not None for group in groups)
     return Table(
         identifier=f"lead-table-{card.endpoint}-{cluster}",
-        caption=sentences.lead_title(view.data.clusters[cluster], card.assay),
+        caption=captions.lead_title(view.data.clusters[cluster], card.assay),
         columns=(
             Column(texts.COLUMN_LOT),
             Column(texts.COLUMN_SITE),
@@ -293,7 +200,7 @@ def _lead_table(view: LotView, lots: tuple[int, ...], cluster: int, card: Endpoi
         rows=tuple(
             Row(
                 (
-                    Cell(group.label),
+                    Cell(group.name),
                     Cell(group.site_name),
                     *(_one_lots_cells(view, group.rows[0], cluster) if single else ()),
                     mean_share_cell(view, group.rows, cluster),
@@ -307,20 +214,7 @@ def _lead_table(view: LotView, lots: tuple[int, ...], cluster: int, card: Endpoi
 
 
 def _one_lots_cells(view: LotView, row: int, cluster: int) -> tuple[Cell, ...]:
-    return Cell(view.data.tissues[row]), view.count_cell(row, cluster), _total_cell(view, row)
-
-
-def _total_cell(view: LotView, row: int) -> Cell:
-    if not view.data.counted:
-        return Cell(texts.SHARES_ONLY, CellState.NO_VALUE)
-    low, high = int(view.data.totals_low[row]), int(view.data.totals_high[row])
-    return Cell(count_text(low, high), CellState.PLAIN if low == high else CellState.SUPPRESSED, low)
-
-
-def _measure_cell(value: float, decimals: int) -> Cell:
-    if math.isnan(value):
-        return Cell(texts.MISSING, CellState.MISSING, -math.inf)
-    return Cell(measure_text(value, decimals=decimals), order=value)
+    return Cell(view.data.tissues[row]), view.count_cell(row, cluster), view.total_cell(row)
 
 
 def _without_potency(view: LotView, lots: tuple[int, ...], endpoint: str) -> int:
@@ -329,4 +223,4 @@ def _without_potency(view: LotView, lots: tuple[int, ...], endpoint: str) -> int
 
 def _cannot_be_drawn(view: LotView, lots: tuple[int, ...], endpoint: str) -> tuple[str, ...]:
     n = _without_potency(view, lots, endpoint)
-    return (sentences.without_potency(n),) if n else ()
+    return (captions.without_potency(n),) if n else ()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coordinator.report import texts
 from coordinator.report.contents import Cell, CellState, SiteMark
 from coordinator.report.edition import Edition
 from coordinator.report.rounding import count_text, share_interval_text
@@ -28,14 +29,15 @@ _OUT_FOR_ONE_ENDPOINT = frozenset({"no-potency", "no-reference"})
 class LotView:
     """The used lots of a study and, among them, those that an edition shows.
 
-    ``used`` and ``shown`` are row numbers of ``data``; ``labels`` and ``site_marks`` belong to ``shown``.
+    ``used`` and ``shown`` are row numbers of ``data``; labels, names and numbers are those of ``shown``.
     """
 
     data: StudyData
     edition: Edition
     used: tuple[int, ...]
     shown: tuple[int, ...]
-    labels: Mapping[int, str]  # by row
+    labels: Mapping[int, str]  # by row: short, for figures
+    names: Mapping[int, str]  # by row: for tables; a pseudonym's unique beginning, or the whole name
     sites: tuple[SiteMark, ...]
     validation: frozenset[int]  # rows
     log_potency: Mapping[str, FloatArray]  # by endpoint, (n_lots,), NaN where missing
@@ -73,10 +75,15 @@ class LotView:
         least, most = int(data.totals_low[row]), int(data.totals_high[row])
         return 100 * low / most if most else 0.0, min(100.0, 100 * high / least) if least else 0.0
 
+    def is_suppressed(self, row: int, cluster: int | None) -> bool:
+        """Return whether the cluster's own count is hidden (a share is an interval, too, where only the total is)."""
+        low, high = self.count_bounds(row, cluster)
+        return low != high
+
     def share_cell(self, row: int, cluster: int | None) -> Cell:
         """Return a share as a table cell."""
         low, high = self.share_bounds(row, cluster)
-        return Cell(share_interval_text(low, high), _state(low, high), (low + high) / 2)
+        return Cell(share_interval_text(low, high), _state(*self.count_bounds(row, cluster)), (low + high) / 2)
 
     def count_cell(self, row: int, cluster: int | None) -> Cell:
         """Return a number of cells as a table cell; the share where no cells were counted."""
@@ -84,6 +91,13 @@ class LotView:
             return self.share_cell(row, cluster)
         low, high = self.count_bounds(row, cluster)
         return Cell(count_text(low, high), _state(low, high), (low + high) / 2)
+
+    def total_cell(self, row: int) -> Cell:
+        """Return the number of all cells after QC as a table cell."""
+        if not self.data.counted:
+            return Cell(texts.SHARES_ONLY, CellState.NO_VALUE)
+        low, high = int(self.data.totals_low[row]), int(self.data.totals_high[row])
+        return Cell(count_text(low, high), CellState.PLAIN if low == high else CellState.SUPPRESSED, low)
 
 
 def view_lots(
@@ -112,23 +126,26 @@ def view_lots(
     excluded = {(lot.site, lot.lot) for lot in counts.excluded if lot.code not in _OUT_FOR_ONE_ENDPOINT}
     used = tuple(row for row, name in enumerate(data.lots) if (data.sites[row], name) not in excluded)
     shown = tuple(row for row in used if edition.shows_lots_of(data.sites[row]))
-    names = sorted({data.sites[row] for row in shown})
+    sites = sorted({data.sites[row] for row in shown})
+    lots = [data.lots[row] for row in shown]
+    within_sites = [within_site(data.lots[row], data.sites[row]) for row in shown]
     return LotView(
         data=data,
         edition=edition,
         used=used,
         shown=shown,
-        labels=dict(zip(shown, short_labels([data.lots[row] for row in shown]), strict=True)),
+        labels=dict(zip(shown, short_labels(within_sites, longest=_LONGEST_LABEL), strict=True)),
+        names=dict(zip(shown, short_labels(lots, longest=None), strict=True)),
         sites=tuple(
             SiteMark(name=name, style=style, n_lots=sum(data.sites[row] == name for row in shown))
-            for style, name in enumerate(names)
+            for style, name in enumerate(sites)
         ),
         validation=frozenset(row for row in used if data.cohorts[row] in validation_cohorts),
         log_potency={
             card.endpoint: log_potency_of_lots(data.potency[card.endpoint], relative="relative" in card.scale)
             for card in endpoints
         },
-        site_numbers={name: number for number, name in enumerate(names)},
+        site_numbers={name: number for number, name in enumerate(sites)},
         numbers={row: number for number, row in enumerate(shown)},
         hidden_names=_hidden_names(data, counts, edition),
     )
@@ -146,22 +163,31 @@ def log_potency_of_lots(replicates: PotencyReplicates, *, relative: bool) -> Flo
     return np.array(values, dtype=np.float64)
 
 
-def short_labels(names: Sequence[str]) -> tuple[str, ...]:
-    """Return labels short enough for a figure: a unique beginning of each pseudonym, or the name itself, cut.
+def short_labels(names: Sequence[str], *, longest: int | None) -> tuple[str, ...]:
+    """Return labels of lots: a unique beginning of each pseudonym, or the name; cut to its end where too long.
 
-    >>> short_labels(["0123456789abcdef", "0123456fffffffff", "Lot 3"])
-    ('01234567', '0123456f', 'Lot 3')
+    >>> short_labels(["0123456789abcdef", "0123456fffffffff", "Lot 3", "site-01-lot-00003"], longest=12)
+    ('01234567', '0123456f', 'Lot 3', '…1-lot-00003')
     """
     length = _SHORTEST_PREFIX
     pseudonyms = {name for name in names if _is_pseudonym(name)}
     while length < _PSEUDONYM_DIGITS and len({name[:length] for name in pseudonyms}) < len(pseudonyms):
         length += 1
-    return tuple(
-        name[:length]
-        if name in pseudonyms
-        else (name if len(name) <= _LONGEST_LABEL else name[: _LONGEST_LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}")
-        for name in names
-    )
+    return tuple(name[:length] if name in pseudonyms else _cut(name, longest) for name in names)
+
+
+def within_site(name: str, site: str) -> str:
+    """Return a lot's name without the site's at its head: figures group and mark lots by site.
+
+    >>> within_site("site-01-lot-3", "site-01"), within_site("lot-3", "site-01")
+    ('lot-3', 'lot-3')
+    """
+    return name.removeprefix(site).lstrip("-_. ") or name
+
+
+def _cut(name: str, longest: int | None) -> str:
+    # The end of a name tells lots apart more often than its beginning.
+    return name if longest is None or len(name) <= longest else "\N{HORIZONTAL ELLIPSIS}" + name[1 - longest :]
 
 
 def _hidden_names(data: StudyData, counts: LotCounts, edition: Edition) -> frozenset[str]:

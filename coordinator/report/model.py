@@ -16,9 +16,10 @@ from coordinator.report.composition_section import composition
 from coordinator.report.contents import EndpointSection, Fact, ReportModel, RobustnessSection
 from coordinator.report.downloads import downloads, edition_results, fits_into_page
 from coordinator.report.edition import Edition, EditionKind, names_one_of
-from coordinator.report.lot_sections import excluded, lead_rows, lead_scatter, panels, quality
+from coordinator.report.lot_sections import lead_rows, lead_scatter, panels
 from coordinator.report.lots import LotView, view_lots
 from coordinator.report.numbering import Numbering
+from coordinator.report.quality_section import excluded, quality
 from coordinator.report.rounding import percent_text
 from coordinator.report.validation_section import validation_section
 from coordinator.report.verdicts import alpha_text, associations_of, endpoint_card, verdict_block
@@ -34,12 +35,13 @@ class Bundle:
     Attributes
     ----------
     validation_cohorts : tuple of str
-        Cohorts that took no part in discovery; those that the results name as validated count as such in any case.
+        Cohorts that took no part in discovery; those that the results name as validated count as such in any case. The
+        name that plain tables use is the default.
     results_sha256 : str or None
         The hash of the exact bytes of the results, where they were written.
     """
 
-    validation_cohorts: tuple[str, ...] = ()
+    validation_cohorts: tuple[str, ...] = ("validation",)
     results_sha256: str | None = None
 
 
@@ -60,7 +62,8 @@ def build_report(results: ResultSet, data: StudyData, *, edition: Edition, bundl
     Raises
     ------
     InputError
-        If the results and the lots are not of the same study: a cluster or an endpoint that the lots lack.
+        If the results and the lots are not of the same study: a cluster or an endpoint that the lots lack; or if there
+        are validation lots and it is not known which.
     """
     _check_same_study(results, data)
     known = Bundle() if bundle is None else bundle
@@ -71,6 +74,11 @@ def build_report(results: ResultSet, data: StudyData, *, edition: Edition, bundl
         edition=edition,
         validation_cohorts={*known.validation_cohorts, *(row.cohort for row in results.validation)},
     )
+    if results.lots.n_validation and not view.validation:
+        raise InputError(
+            f"report: expected {results.lots.n_validation} lots of validation cohorts, found none",
+            hint="name the plan's validation cohorts in Bundle(validation_cohorts=...)",
+        )
     numbering = Numbering()
     verdicts = tuple(
         verdict_block(results, verdict, hidden_names=view.hidden_names, numbering=numbering)

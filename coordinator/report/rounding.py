@@ -74,7 +74,7 @@ def p_equation(p: float | None, *, alpha: float | None = None) -> str:
     (['p', '=', '0.011'], ['p', '<', '0.001'])
     """
     text = p_text(p, alpha=alpha)
-    return f"p{_TIED}{text}" if text.startswith("<") else f"p{_TIED}={_TIED}{text}"
+    return f"p{_TIED}{text.replace(' ', _TIED)}" if text.startswith("<") else f"p{_TIED}={_TIED}{text}"
 
 
 def interval_text(low: float | None, high: float | None) -> str:
@@ -107,8 +107,8 @@ def share_interval_text(low: float, high: float) -> str:
     >>> share_interval_text(0, 0.25), share_interval_text(2, 3.5), share_interval_text(4, 4)
     ('≤ 0.25%', '2.0–3.5%', '4.0%')
     """
-    if low == high:
-        return share_text(low)
+    if share_text(low) == share_text(high):
+        return share_text(high)
     if low == 0:
         return f"\N{LESS-THAN OR EQUAL TO} {share_text(high)}"
     return f"{share_text(low).removesuffix('%')}{DASH}{share_text(high)}"
@@ -117,12 +117,14 @@ def share_interval_text(low: float, high: float) -> str:
 def count_text(low: int, high: int) -> str:
     """Return a number of cells; a suppressed one as the bound it is known by.
 
-    >>> count_text(1234, 1234), count_text(0, 4), count_text(5, 40)
-    ('1,234', '< 5', '5–40')
+    A small count is "< 5" whether its site tells 0 apart or not; a known 0 is "0".
+
+    >>> count_text(1234, 1234), count_text(0, 4), count_text(1, 4), count_text(5, 40)
+    ('1,234', '< 5', '< 5', '5–40')
     """
     if low == high:
         return f"{low:,}"
-    if low == 0:
+    if low <= 1:
         return f"< {high + 1:,}"
     return f"{low:,}{DASH}{high:,}"
 

@@ -148,7 +148,7 @@ def _marks(
             for value in (x_scale.at(point.potency), y_scale.at(point.share_low), y_scale.at(point.share_high))
         )
         strokes.setdefault(sites[point.site].style % len(SITE_COLOURS), []).append(
-            f"M{x} {low}h0" if low == high else f"M{x} {low}V{high}"
+            f"M{x} {high}h0" if not point.suppressed else f"M{x} {low}V{high}"
         )
     return [element("path", d="".join(path), class_=f"dots site-{colour}") for colour, path in sorted(strokes.items())]
 
@@ -159,7 +159,7 @@ def _point(point: LotPoint, sites: Sequence[SiteMark], x_scale: Scale, y_scale: 
     title = f"{point.label}, {site.name}: {point.share}, {point.potency_text}"
     middle = y_scale.at((point.share_low + point.share_high) / 2)
     mark = site_mark(site.style, x, middle, radius, lot=point.lot, title=title)
-    if point.share_low == point.share_high:
+    if not point.suppressed:
         return mark
     top, bottom = y_scale.at(point.share_high), y_scale.at(point.share_low)
     return rectangle(x - radius * 0.8, top, radius * 1.6, max(bottom - top, 2), class_="hatched") + mark
@@ -206,7 +206,7 @@ def _site_legend(scatter: Scatter, sites: Sequence[SiteMark], frame: _Frame) -> 
         marks.append(site_mark(site.style, x, y - 4, 6))
         name = shortened(site.name, 13, frame.right - 100)
         marks.append(text(x + 14, y, f"{name} ({sentences.count_of(n, 'lot')})", class_="label"))
-    if any(point.share_low != point.share_high for point in scatter.points):
+    if any(point.suppressed for point in scatter.points):
         y += 28
         marks += [
             rectangle(x - 5, y - 15, 10, 18, class_="hatched"),

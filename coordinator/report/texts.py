@@ -166,7 +166,7 @@ NO_SUPPRESSION = "No count of the lots used is suppressed."
 VALIDATION_SENTENCE = (
     "One panel a tissue and cluster, tested in the direction found in discovery only; axes differ between panels."
 )
-QUALITY_ABSENT = "No mapping quality was reported: the shares came as plain tables."
+QUALITY_ABSENT = "No mapping quality was reported."
 QUALITY_WITHHELD = "Quality is kept lot by lot, so this edition holds none of it."
 WITHHELD_SENTENCE = "The reason names lots that this edition does not hold."
 DOWNLOAD_ASSOCIATIONS = "every cluster with all its statistics"

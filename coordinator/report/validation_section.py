@@ -4,7 +4,7 @@ Rules: a row holds, does not hold, or was not eligible or not testable, each in 
 greener than that. Panels show the lots of one tissue that the edition may show.
 """
 
-from coordinator.report import sentences, texts
+from coordinator.report import captions, sentences, texts
 from coordinator.report.contents import Cell, CellState, Column, Panels, Row, Table, ValidationSection
 from coordinator.report.edition import names_one_of
 from coordinator.report.lot_sections import shares_table, validation_panel
@@ -61,7 +61,7 @@ def _panels(view: LotView, card: EndpointCard, rows: tuple[ValidationRow, ...]) 
     table = shares_table(view, tuple(sorted(all_lots)), card)
     return Panels(
         identifier=f"validation-panels-{card.endpoint}",
-        title=sentences.validation_title(card.assay),
+        title=captions.validation_title(card.assay),
         sentence=texts.VALIDATION_SENTENCE,
         panels=tuple(drawn),
         table=Table(f"validation-{table.identifier}", table.caption, table.columns, table.rows),
@@ -79,7 +79,7 @@ def _table(view: LotView, results: ResultSet, card: EndpointCard, rows: tuple[Va
             Column(texts.COLUMN_TISSUE),
             Column(texts.COLUMN_STATE),
             Column(texts.COLUMN_RHO, numeric=True),
-            Column(sentences.column_interval(percent_text(results.study.confidence)), numeric=True),
+            Column(captions.column_interval(percent_text(results.study.confidence)), numeric=True),
             Column(texts.COLUMN_P, numeric=True),
             Column(texts.COLUMN_LOTS, numeric=True),
             Column(texts.COLUMN_DIRECTION),

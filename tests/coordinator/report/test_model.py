@@ -161,6 +161,14 @@ def test_cohort_named_as_validation_is_kept_apart_even_where_nothing_was_validat
     assert len(told.endpoints[0].leads[0].points) == 11
 
 
+def test_validation_lots_of_an_unknown_cohort_are_refused_rather_than_drawn_as_discovery(msc: Study) -> None:
+    results = msc.results.model_copy(update={"validation": ()})
+    with pytest.raises(InputError, match="expected 13 lots of validation cohorts, found none"):
+        build_report(
+            results, msc.data, edition=Edition.coordinator(), bundle=Bundle(validation_cohorts=("another-name",))
+        )
+
+
 def test_lot_without_potency_is_counted_since_it_cannot_be_drawn(msc: Study) -> None:
     runs = list(msc.data.potency["vegf"].runs)
     row = next(row for row, cohort in enumerate(msc.data.cohorts) if cohort == "discovery")

@@ -1,6 +1,7 @@
 """The page: one file, the same bytes, inert, complete, no address outside itself."""
 
 import base64
+import csv
 import hashlib
 import json
 import re
@@ -178,6 +179,24 @@ def test_formula_in_a_name_is_plain_text_to_a_spreadsheet() -> None:
         if file.media_type == "text/csv":
             assert not re.search(r'(^|,)"?=HYPERLINK', file.content, flags=re.MULTILINE)
             assert "'=HYPERLINK(1)" in file.content
+
+
+def test_suppressed_count_is_minus_the_threshold_in_the_file_beside_its_bounds(suppressed: Study) -> None:
+    file = next(file for file in suppressed.report().downloads if file.filename.endswith("lots.csv"))
+    rows = list(csv.DictReader(file.content.splitlines()))
+    small = [row for row in rows if row["cells_high"] == "4"]
+    assert small
+    assert {(row["cells"], row["cells_low"]) for row in small} == {("-5", "0")}
+    wide = [row for row in rows if row["cells_low"] != row["cells_high"] and row["cells_low"] != "0"]
+    assert wide
+    assert {row["cells"] for row in wide} == {""}
+
+
+def test_files_hold_the_same_numbers_as_the_results(msc: Study) -> None:
+    files = {file.filename.rsplit("-", 1)[-1]: file.content for file in msc.report().downloads}
+    rows = list(csv.DictReader(files["associations.csv"].splitlines()))
+    assert [float(row["rho"]) for row in rows] == [row.rho for row in msc.results.associations]
+    assert ResultSet.model_validate_json(files["coordinator.json"]) == msc.results
 
 
 def test_many_lots_and_clusters_still_fit_into_the_bound() -> None:
