@@ -27,7 +27,7 @@ _laws = settings(max_examples=40, deadline=None)
 
 
 @st.composite
-def studies(draw: st.DrawFn, smallest: int = 4, largest: int = 9) -> tuple[FloatArray, FloatArray, IntArray]:
+def studies(draw: st.DrawFn, smallest: int = 4, largest: int = 7) -> tuple[FloatArray, FloatArray, IntArray]:
     """Shares (n, 1 to 4), potency and strata, with many ties; small enough to visit every order."""
     n = draw(st.integers(smallest, largest))
     k = draw(st.integers(1, 4))
