@@ -55,7 +55,7 @@ class Atlas:
     share_errors: FloatArray  # (C,) mean absolute error of a left-out lot's share; NaN: not measurable
     interval_scales: FloatArray  # (C,) interval = share +- 1.645 scale sqrt(share (1 - share)); NaN: not measurable
     class_means: FloatArray  # (C, d) of latent points
-    class_spreads: FloatArray  # (C, d) standard deviations of latent points
+    class_spreads: FloatArray  # (C, d) standard deviations of latent points; above 0
     lot_shifts: FloatArray  # (C,) how far a reference lot's mean lies from the cluster's, in spreads; NaN: one lot
     map_axes: FloatArray  # (d, 2) the plane on which class means are drawn
     map_covariances: FloatArray  # (C, 2, 2) of latent points in that plane
@@ -150,9 +150,11 @@ def _check_arrays(card: Card, arrays: Mapping[str, NDArray[np.generic]]) -> None
         known = array[~np.isnan(array)] if name in _MAY_BE_NAN else array
         if not (np.isfinite(known).all() and (np.abs(known) <= _LARGEST_PARAMETER).all()) and name not in _INTEGER:
             raise AtlasFormatError(f"atlas: array {name!r}: expected finite numbers of at most {_LARGEST_PARAMETER:g}")
-    for name in ("caps", "class_spreads", "confusion", "cells", "unassigned_rates"):
+    for name in ("caps", "confusion", "cells", "unassigned_rates"):
         if (np.asarray(arrays[name]) < 0).any():
             raise AtlasFormatError(f"atlas: array {name!r}: expected no negative value")
+    if not (np.asarray(arrays["class_spreads"]) > 0).all():
+        raise AtlasFormatError("atlas: array 'class_spreads': expected positive values")
 
 
 def to_bytes(atlas: Atlas) -> bytes:

@@ -37,11 +37,7 @@ class LeftOut:
     lots: IntArray  # (n,)
     labels: IntArray  # (n,)
     counted: NDArray[np.bool_]  # (n,) False where the cell's cluster was absent from the fit
-
-    @property
-    def energies(self) -> FloatArray:
-        """Return -log sum exp of the logits, ``(n,)``."""
-        return -np.asarray(logsumexp(self.logits, axis=1), dtype=np.float64)
+    energies: FloatArray  # (n,) novelty (shared.atlas.novelty)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,16 +79,16 @@ def leave_lots_out(
     if len(np.unique(lots)) == 1:
         groups = np.random.default_rng(seed).permutation(len(lots)) % _PARTS_OF_A_SINGLE_LOT
     logits = np.zeros((len(labels), n_clusters))
-    counted = np.ones(len(labels), dtype=np.bool_)
+    counted, energies = np.ones(len(labels), dtype=np.bool_), np.zeros(len(labels))
     names = np.unique(groups)
     for done, group in enumerate(names, start=1):
         out = groups == group
         model = fit_model(counts[~out], labels[~out], lots[~out], parameters, n_clusters=n_clusters, seed=seed)
-        logits[out] = model.logits(counts[out])
+        logits[out], energies[out] = model.judge(counts[out])
         counted[out] = np.isin(labels[out], np.unique(labels[~out]))
         if progress is not None:
             progress(done, len(names))
-    return LeftOut(logits=logits, lots=lots, labels=labels, counted=counted)
+    return LeftOut(logits=logits, lots=lots, labels=labels, counted=counted, energies=energies)
 
 
 def calibrate(left_out: LeftOut, *, n_clusters: int, novelty_quantile: float) -> Calibration:

@@ -69,6 +69,15 @@ class Transfer(_Part):
     reason: Sentence | None = None
 
 
+class NoveltySettings(_Part):
+    """How a cell's energy is made (``shared.atlas.novelty``) and at which quantile of left-out cells it is too high."""
+
+    temperature: Annotated[float, Field(ge=0.01, le=1_000)]
+    energy_weight: Annotated[float, Field(ge=0, le=1e6)]
+    distance_weight: Annotated[float, Field(ge=0, le=1e6)]
+    quantile: Annotated[float, Field(gt=0.5, lt=1)]
+
+
 class Parameter(_Part):
     """One setting of the method, as text."""
 
@@ -103,7 +112,7 @@ class Card(_Part):
     gene_symbols: Annotated[tuple[GeneName, ...], Field(min_length=1, max_length=MAXIMUM_GENES)]
     target_sum: Annotated[float, Field(gt=0, le=1e9)]
     temperature: Annotated[float, Field(ge=0.01, le=100)]
-    novelty_quantile: Annotated[float, Field(gt=0.5, lt=1)]
+    novelty: NoveltySettings
     transfer: Transfer
     markers: Annotated[tuple[tuple[Marker, ...], ...], Field(max_length=MAXIMUM_CLUSTERS)]
     stability: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(max_length=MAXIMUM_CLUSTERS)] | None

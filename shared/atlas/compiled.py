@@ -77,6 +77,30 @@ def _fault(x: Array) -> int:
 
 
 @_compiled  # type: ignore[misc,untyped-decorator,unused-ignore] # numba ships no types
+def _counted(x: Array) -> tuple[int, Array, Array]:
+    """Return a row's code, the sum of its counts and how many are above 0.
+
+    Loops of one idea each, which the compiler turns into vector instructions.
+    """
+    bad = np.int32(0)
+    for k in range(x.shape[0]):
+        bad = np.int32(bad | np.int32(not ((x[k] >= 0) & (x[k] <= LARGEST_COUNT))))
+    if bad:
+        return _fault(x), 0, 0
+    for k in range(x.shape[0]):
+        bad = np.int32(bad | np.int32(np.int32(x[k]) != x[k]))
+    if bad:
+        return _fault(x), 0, 0
+    total = np.int64(0)
+    for k in range(x.shape[0]):
+        total += np.int64(np.int32(x[k]))
+    nonzero = np.int64(0)
+    for k in range(x.shape[0]):
+        nonzero += np.int64(x[k] != 0)
+    return 0, total, nonzero
+
+
+@_compiled  # type: ignore[misc,untyped-decorator,unused-ignore] # numba ships no types
 def _merged(x: Array, g: Array, slots: Array) -> tuple[Array, Array, bool]:
     """Return a row with every gene once, its counts added, sorted by gene; and whether all genes are in range."""
     order = np.argsort(g, kind="mergesort")
@@ -138,6 +162,9 @@ def map_rows(  # noqa: C901, PLR0912 - one pass over the counts, each step a lin
     coefficients: Array,
     intercepts: Array,
     thresholds: Array,
+    means: Array,
+    inverse_spreads: Array,
+    novelty_settings: Array,
     inverse_temperature: float,
     target_sum: float,
     label: Array,
@@ -155,22 +182,9 @@ def map_rows(  # noqa: C901, PLR0912 - one pass over the counts, each step a lin
     for i in range(indptr.shape[0] - 1):
         start, stop = indptr[i] - indptr[0], indptr[i + 1] - indptr[0]
         x, g = data[start:stop], indices[start:stop]
-        # Loops of one idea each: the compiler turns each into vector instructions.
-        bad = np.int32(0)
-        for k in range(x.shape[0]):
-            bad = np.int32(bad | np.int32(not ((x[k] >= 0) & (x[k] <= LARGEST_COUNT))))
-        if bad:
-            return _fault(x), i
-        for k in range(x.shape[0]):
-            bad = np.int32(bad | np.int32(np.int32(x[k]) != x[k]))
-        if bad:
-            return _fault(x), i
-        total = np.int64(0)
-        for k in range(x.shape[0]):
-            total += np.int64(np.int32(x[k]))
-        nonzero = np.int64(0)
-        for k in range(x.shape[0]):
-            nonzero += np.int64(x[k] != 0)
+        code, total, nonzero = _counted(x)
+        if code:
+            return code, i
         back = np.int32(0)
         for k in range(g.shape[0] - 1):
             back = np.int32(back | np.int32(g[k + 1] <= g[k]))
@@ -197,23 +211,28 @@ def map_rows(  # noqa: C901, PLR0912 - one pass over the counts, each step a lin
         for c in range(C):
             logits[c] = intercepts[c]
         for j in range(d):
-            u = z[j] * stretch
+            z[j] *= stretch
             for c in range(C):
-                logits[c] += u * coefficients[j, c]
+                logits[c] += z[j] * coefficients[j, c]
             if latent.shape[0] > 0:
-                latent[i, j] = u if total > 0 else 0.0
+                latent[i, j] = z[j] if total > 0 else 0.0
         top = 0
         for c in range(1, C):
             if logits[c] > logits[top]:
                 top = c
-        plain, tempered = 0.0, 0.0
+        softened, tempered = 0.0, 0.0
         for c in range(C):
-            plain += exp(logits[c] - logits[top])
+            softened += exp((logits[c] - logits[top]) / novelty_settings[0])
             tempered += exp((logits[c] - logits[top]) * inverse_temperature)
+        distance = 0.0
+        for j in range(d):
+            deviation = (z[j] - means[top, j]) * inverse_spreads[top, j]
+            distance += deviation * deviation
         if total == 0:
             label[i], best[i], confidence[i], energy[i] = -1, -1, 0.0, math.inf
             continue
-        novelty = np.float32(-(logits[top] + log1p(plain - 1.0)))
+        free_energy = -(logits[top] + novelty_settings[0] * log1p(softened - 1.0))
+        novelty = np.float32(novelty_settings[1] * free_energy + novelty_settings[2] * (distance / d))
         best[i], energy[i] = top, novelty
         label[i] = -1 if novelty > thresholds[top] else top
         confidence[i] = math.floor(_CONFIDENCE_STEPS / tempered + 0.5) / _CONFIDENCE_STEPS

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from shared.atlas.artefact import Atlas, check
 from shared.atlas.calibration import Calibration, calibrate, leave_lots_out
-from shared.atlas.card import Card, DroppedCluster, Marker, Parameter, Provenance, Transfer
+from shared.atlas.card import Card, DroppedCluster, Marker, NoveltySettings, Parameter, Provenance, Transfer
 from shared.atlas.features import Counts
 from shared.atlas.genes import ensembl_id
 from shared.atlas.model import FitParameters, Model, fit_model
+from shared.atlas.novelty import TEMPERATURE
 from shared.atlas.proportions import log_odds, shift
 from shared.errors import DesignError, InputError
 
@@ -108,7 +109,12 @@ def fit_atlas(
         gene_symbols=symbols,
         target_sum=chosen.target_sum,
         temperature=calibration.temperature,
-        novelty_quantile=chosen.novelty_quantile,
+        novelty=NoveltySettings(
+            temperature=TEMPERATURE,
+            energy_weight=model.novelty.energy_weight,
+            distance_weight=model.novelty.distance_weight,
+            quantile=chosen.novelty_quantile,
+        ),
         transfer=_transfer(calibration, len(lot_names)),
         markers=tuple(tuple(found) for found in markers(counts, codes, clusters)) if markers else ((),) * len(clusters),
         stability=None if stability is None else tuple(float(stability[int(place)]) for place in kept),
@@ -235,7 +241,7 @@ def _assembled(
     points = model.projection.points(counts)
     C, d = len(card.clusters), points.shape[1]
     groups = [points[codes == code] for code in range(C)]
-    means = np.array([group.mean(axis=0) for group in groups])
+    means = model.novelty.means
     centred = (means - means.mean(axis=0)) * np.sqrt(np.bincount(codes))[:, None]
     axes = np.linalg.svd(centred, full_matrices=True)[2][:2].T if d > 1 else np.eye(d, 2)
     axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
@@ -252,7 +258,7 @@ def _assembled(
         share_errors=calibration.share_errors.astype(np.float32),
         interval_scales=calibration.interval_scales.astype(np.float32),
         class_means=means.astype(np.float32),
-        class_spreads=np.array([group.std(axis=0) for group in groups]).astype(np.float32),
+        class_spreads=model.novelty.spreads.astype(np.float32),
         lot_shifts=_lot_shifts(points, codes, lot_codes, means).astype(np.float32),
         map_axes=axes.astype(np.float32),
         map_covariances=np.array([np.cov((group @ axes).T) for group in groups]).astype(np.float32),

@@ -50,7 +50,10 @@ class KernelTables:
     coefficients: NDArray[np.float64]  # (d, C)
     intercepts: NDArray[np.float64]  # (C,)
     thresholds: NDArray[np.float64]  # (C,)
+    means: NDArray[np.float64]  # (C, d)
+    inverse_spreads: NDArray[np.float64]  # (C, d)
     inverse_temperature: float
+    novelty_settings: NDArray[np.float64]  # (3,) temperature, weight of the energy, weight of the distance
     target_sum: float
 
 
@@ -63,7 +66,7 @@ class MappedBlock:
     label: NDArray[np.int32]  # (n,) cluster, or -1: unassigned
     best: NDArray[np.int32]  # (n,) best cluster even if unassigned; -1 only for a cell without counts
     confidence: NDArray[np.float32]  # (n,) calibrated probability of the best cluster, in steps of 1e-4
-    energy: NDArray[np.float32]  # (n,) -log sum exp of the logits; infinite for a cell without counts
+    energy: NDArray[np.float32]  # (n,) novelty (shared.atlas.novelty); infinite for a cell without counts
     total_counts: NDArray[np.float64]  # (n,) over all genes of the file
     n_genes: NDArray[np.int32]  # (n,) genes with a count
     mito_counts: NDArray[np.float64]  # (n,)
@@ -87,6 +90,7 @@ def prepare(atlas: Atlas, gene_match: GeneMatch, mito_mask: NDArray[np.bool_] | 
     caps = np.minimum(atlas.caps.astype(np.float64), math.log1p(atlas.target_sum))
     weights = _on_grid(atlas.weights.astype(np.float64), largest_log_count=float(caps.max(initial=1.0)))
     means = np.floor(atlas.gene_means.astype(np.float64) * LOG_GRID + 0.5) / LOG_GRID
+    novelty = atlas.card.novelty
     return KernelTables(
         slots=slots,
         weights=weights,
@@ -95,6 +99,9 @@ def prepare(atlas: Atlas, gene_match: GeneMatch, mito_mask: NDArray[np.bool_] | 
         coefficients=np.ascontiguousarray(atlas.coefficients, dtype=np.float64),
         intercepts=atlas.intercepts.astype(np.float64),
         thresholds=atlas.novelty_thresholds.astype(np.float64),
+        means=atlas.class_means.astype(np.float64),
+        inverse_spreads=1.0 / atlas.class_spreads.astype(np.float64),
+        novelty_settings=np.array([novelty.temperature, novelty.energy_weight, novelty.distance_weight]),
         inverse_temperature=1.0 / atlas.card.temperature,
         target_sum=atlas.target_sum,
     )
@@ -158,6 +165,9 @@ def map_block(
         tables.coefficients,
         tables.intercepts,
         tables.thresholds,
+        tables.means,
+        tables.inverse_spreads,
+        tables.novelty_settings,
         tables.inverse_temperature,
         tables.target_sum,
         label,

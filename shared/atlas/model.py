@@ -20,6 +20,7 @@ from shared.atlas.features import (
     moments,
     variable_genes,
 )
+from shared.atlas.novelty import Novelty, fit_novelty
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -62,14 +63,17 @@ class Projection:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
-    """A projection and the classifier in its space."""
+    """A projection, the classifier in its space, and what is too far from every cluster there."""
 
     projection: Projection
     classifier: Classifier
+    novelty: Novelty
 
-    def logits(self, counts: Counts) -> FloatArray:
-        """Return the logits of cells ``(n, C)``."""
-        return self.classifier.logits(self.projection.points(counts))
+    def judge(self, counts: Counts) -> tuple[FloatArray, FloatArray]:
+        """Return the logits ``(n, C)`` and the novelty ``(n,)`` of cells."""
+        points = self.projection.points(counts)
+        logits = self.classifier.logits(points)
+        return logits, self.novelty.scores(points, logits)
 
 
 def fit_projection(counts: Counts, labels: IntArray, parameters: FitParameters, *, seed: int) -> Projection:
@@ -137,4 +141,5 @@ def fit_model(
     projection = fit_projection(counts, labels, parameters, seed=seed)
     points = projection.points(counts)
     classifier = fit_classifier(points, labels, lots, n_clusters=n_clusters, penalty=parameters.penalty)
-    return Model(projection=projection, classifier=classifier)
+    novelty = fit_novelty(points, classifier.logits(points), labels)
+    return Model(projection=projection, classifier=classifier, novelty=novelty)

@@ -122,15 +122,19 @@ def test_the_kernel_agrees_with_plain_numpy(
     z = (v - atlas.gene_means) @ atlas.weights.astype(np.float64)
     u = np.sqrt(z.shape[1]) * z / np.linalg.norm(z, axis=1, keepdims=True)
     logits = u @ atlas.coefficients + atlas.intercepts
-    energy = -np.log(np.exp(logits).sum(axis=1))
+    settings_ = atlas.card.novelty
+    best = logits.argmax(axis=1)
+    energy = -settings_.temperature * np.log(np.exp(logits / settings_.temperature).sum(axis=1))
+    distance = np.mean(((u - atlas.class_means[best]) / atlas.class_spreads[best]) ** 2, axis=1)
+    novelty = settings_.energy_weight * energy + settings_.distance_weight * distance
     p = np.exp(logits / atlas.card.temperature)
     p /= p.sum(axis=1, keepdims=True)
     # The grids of log counts (2^-18) and weights, summed over some hundred genes, stay below 1e-4 of a latent unit.
     assert mapped.latent is not None
     np.testing.assert_allclose(mapped.latent, u, atol=1e-4)
-    np.testing.assert_allclose(mapped.energy, energy, atol=1e-3)
+    np.testing.assert_allclose(mapped.energy, novelty, atol=2e-3)
     np.testing.assert_allclose(mapped.confidence, p.max(axis=1), atol=1e-3)
-    np.testing.assert_array_equal(mapped.best, logits.argmax(axis=1))
+    np.testing.assert_array_equal(mapped.best, best)
     np.testing.assert_array_equal(mapped.total_counts, dense.sum(axis=1))
     np.testing.assert_array_equal(mapped.n_genes, (dense > 0).sum(axis=1))
 
