@@ -17,9 +17,10 @@ from site_agent.cells.frames import Frame, child, open_frame
 from site_agent.cells.gene_names import IDENTIFIER_COLUMNS, SYMBOL_COLUMNS, GeneNames, gene_names
 from site_agent.cells.matrices import CompressedRows, DenseRows, RowMatrix
 from site_agent.cells.reading import CellSource
-from site_agent.cells.spool import SpooledRows
+from site_agent.cells.spool import Append, SpooledRows
 
 _SPOOLED_AT_ONCE = 2**20
+_FLOAT32_BYTES = 4
 
 
 class Store(Protocol):
@@ -154,9 +155,8 @@ def _open_matrix(path: Path, item: Any, part: str, store: Store) -> RowMatrix:  
 
 def _spooled_columns(path: Path, part: str, by_gene: CompressedRows) -> SpooledRows:
     n_genes, n_cells = by_gene.shape
-    is_double = by_gene.data.dtype.itemsize > 4  # noqa: PLR2004 - wider than float32
-    spool = SpooledRows(path, part, (n_cells, n_genes), is_double=is_double)
-    try:
+
+    def fill(append: Append) -> None:
         for start, stop in by_gene.spans(_SPOOLED_AT_ONCE):
             first, last = int(by_gene.indptr[start]), int(by_gene.indptr[stop])
             # A gene may have a value in each of millions of cells: its run is read in pieces.
@@ -164,28 +164,33 @@ def _spooled_columns(path: Path, part: str, by_gene: CompressedRows) -> SpooledR
                 end = min(begin + _SPOOLED_AT_ONCE, last)
                 edges = np.clip(by_gene.indptr[start : stop + 1], begin, end)
                 genes = np.repeat(np.arange(start, stop, dtype=np.int32), np.diff(edges))
-                spool.append(by_gene.indices.read(begin, end), genes, by_gene.data.read(begin, end))
-        return spool.seal()
-    except BaseException:
-        spool.close()
-        raise
+                append(by_gene.indices.read(begin, end), genes, by_gene.data.read(begin, end))
+
+    return SpooledRows(
+        path,
+        part,
+        (n_cells, n_genes),
+        fill=fill,
+        first_values=by_gene.sample,
+        is_double=by_gene.data.dtype.itemsize > _FLOAT32_BYTES,
+    )
 
 
 def _spooled_dense(path: Path, part: str, dense: DenseRows, dataset: Any) -> SpooledRows:  # noqa: ANN401 - h5py or zarr
     """Spool a dense matrix whose chunks are so tall that a run of rows would decode most of the file."""
-    spool = SpooledRows(path, part, dense.shape, is_double=dense.item_bytes > 4)  # noqa: PLR2004 - wider than float32
     height, width = int(dataset.chunks[0]), int(dataset.chunks[1])
-    try:
+
+    def fill(append: Append) -> None:
         for top in range(0, dense.shape[0], height):
             for left in range(0, dense.shape[1], width):
                 with naming_damage(path, part):
                     tile: Array = np.asarray(dataset[top : top + height, left : left + width])
                 rows, genes = np.nonzero(tile)
-                spool.append(rows + top, genes + left, tile[rows, genes])
-        return spool.seal()
-    except BaseException:
-        spool.close()
-        raise
+                append(rows + top, genes + left, tile[rows, genes])
+
+    return SpooledRows(
+        path, part, dense.shape, fill=fill, first_values=dense.sample, is_double=dense.item_bytes > _FLOAT32_BYTES
+    )
 
 
 def _other_matrices(path: Path, root: Any, chosen: str, store: Store) -> Iterator[tuple[str, NDArray[Any]]]:  # noqa: ANN401 - h5py or zarr

@@ -12,7 +12,7 @@ Rules:
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +26,7 @@ from site_agent.cells.chunks import Array
 from site_agent.cells.frames import TextColumn, repeated_rows
 from site_agent.cells.gene_names import GeneNames
 from site_agent.cells.matrices import CellBlock, RowMatrix, Span
+from site_agent.cells.scout import SCOUT, Task
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NAMES_PER_SLICE = 65_536
@@ -188,9 +189,7 @@ def open_cells(path: Path, layer: str | None = None) -> CellSource:
         _refuse_layer(path, layer)
         return open_mtx_folder(path)
     _require_hdf5(path)
-    from site_agent.cells.sources_h5ad import open_hdf5  # noqa: PLC0415 - loaded where it is needed
-
-    return open_hdf5(path, layer)
+    return _scouted(path, layer)
 
 
 def fault_of_counts(values: Array) -> str | None:
@@ -214,6 +213,34 @@ def fault_of_counts(values: Array) -> str | None:
         if bool(broken.any()):
             return f"values that are not whole, such as {float(values[broken][0]):.4g}"
     return None
+
+
+def _scouted(path: Path, layer: str | None) -> CellSource:
+    """Return the cells of an HDF5 file; whatever its tables may do to a process happens to the scout first."""
+    from site_agent.cells.sources_h5ad import open_hdf5  # noqa: PLC0415 - loaded where it is needed
+
+    SCOUT.require(path, layer, Task.OPEN)
+    source = open_hdf5(path, layer)
+    done: set[tuple[Task, str]] = set()
+
+    def scout(task: Task, name: str = "") -> None:
+        if (task, name) not in done:
+            SCOUT.require(path, layer, task, name)
+            done.add((task, name))
+
+    def cell_names(start: int, stop: int) -> list[str]:
+        scout(Task.NAMES)
+        return source.cell_names(start, stop)
+
+    def column(name: str) -> TextColumn:
+        scout(Task.COLUMN, name)
+        return source.column(name)
+
+    def other_matrices() -> Iterator[tuple[str, Array]]:
+        scout(Task.OTHER_MATRICES)
+        yield from source.other_matrices()
+
+    return replace(source, cell_names=cell_names, column=column, other_matrices=other_matrices)
 
 
 def _refuse_layer(path: Path, layer: str | None) -> None:

@@ -26,7 +26,7 @@ from site_agent.cells.frames import TextColumn, child, texts_of
 from site_agent.cells.gene_names import GeneNames, gene_names
 from site_agent.cells.matrices import CompressedRows, RowMatrix, checked_indices
 from site_agent.cells.reading import CellSource
-from site_agent.cells.spool import SpooledRows
+from site_agent.cells.spool import Append, SpooledRows
 
 _EXPRESSION = "Gene Expression"
 _LINES_AT_ONCE = 500_000
@@ -205,10 +205,12 @@ def _lines(path: Path, maximum: int) -> list[str]:
 def _spooled_mtx(path: Path, shape: tuple[int, int], new_index: NDArray[np.int32] | None, n_genes: int) -> SpooledRows:
     n_cells, n_features = shape
     with naming_damage(path, "the matrix"), _opened(path) as raw:
-        n_values, is_real = _mtx_header(path, raw, shape)
-        spool = SpooledRows(path, path.name, (n_cells, n_genes), is_double=is_real)
-        try:
-            left = n_values
+        _, is_real = _mtx_header(path, raw, shape)
+
+    def fill(append: Append) -> None:
+        with naming_damage(path, "the matrix"), _opened(path) as raw:
+            declared, _ = _mtx_header(path, raw, shape)
+            left = declared
             for features, cells, values in _mtx_entries(raw, is_real=is_real):
                 left -= features.size
                 if left < 0:
@@ -216,12 +218,16 @@ def _spooled_mtx(path: Path, shape: tuple[int, int], new_index: NDArray[np.int32
                 stored = checked_indices(path, path.name, features - 1, n_features)
                 genes = stored if new_index is None else new_index[stored]
                 keep = genes >= 0
-                spool.append(cells[keep] - 1, genes[keep], values[keep])
-            _require_all(path, n_values, left)
-            return spool.seal()
-        except BaseException:
-            spool.close()
-            raise
+                append(cells[keep] - 1, genes[keep], values[keep])
+            _require_all(path, declared, left)
+
+    def first_values(n: int) -> Array:
+        with naming_damage(path, "the matrix"), _opened(path) as raw:
+            _mtx_header(path, raw, shape)
+            found = next(_mtx_entries(raw, is_real=is_real), None)
+            return np.empty(0) if found is None else found[2][:n]
+
+    return SpooledRows(path, path.name, (n_cells, n_genes), fill=fill, first_values=first_values, is_double=is_real)
 
 
 def _require_all(path: Path, declared: int, left: int) -> None:

@@ -10,23 +10,25 @@ the process ends, however it ends.
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import InputError
-from site_agent.cells.bounds import VALUES_PER_BLOCK, check_shape, damaged
+from shared.errors import InputError, InternalError
+from site_agent.cells.bounds import check_shape, damaged
 from site_agent.cells.chunks import Array
 from site_agent.cells.matrices import CellBlock, Span, as_real, checked_block, checked_indices, spans_of
+
+Append = Callable[[Array, Array, Array], None]
 
 _RECORDS_PER_READ = 1_000_000
 
 
 class SpooledRows:
-    """A matrix whose values were appended in any order; ``seal`` makes it readable by rows.
+    """A matrix whose values come in any order. They are spooled when its rows are first asked for.
 
     Parameters
     ----------
@@ -34,24 +36,45 @@ class SpooledRows:
         For messages.
     shape : tuple of int
         Cells and genes.
+    fill : callable
+        ``fill(append)`` calls ``append(rows, genes, values)`` with all values, in any order and any pieces.
+    first_values : callable
+        ``first_values(n)`` gives up to n stored values, without spooling.
     is_double : bool
         Keep values as float64, not float32.
     """
 
-    def __init__(self, path: Path, part: str, shape: tuple[int, int], *, is_double: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        part: str,
+        shape: tuple[int, int],
+        *,
+        fill: Callable[[Append], None],
+        first_values: Callable[[int], Array],
+        is_double: bool,
+    ) -> None:
         check_shape(path, part, *shape)
         self.shape = shape
         self._path, self._part = path, part
         self._record = np.dtype([("row", "<i4"), ("gene", "<i4"), ("value", "<f8" if is_double else "<f4")])
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="crosslot-")  # noqa: SIM115 - closed by close()
+        self._fill, self._first_values = fill, first_values
+        self._spool: IO[bytes] | None = None
         self._per_row = np.zeros(shape[0], dtype=np.int64)
         self._is_sorted = True
         self._last_row = -1
         self._indptr = np.zeros(1, dtype=np.int64)
         self._spans: tuple[Span, ...] = ()
-        self._sample: Array = np.empty(0, dtype=np.float32)
 
-    def append(self, rows: Array, genes: Array, values: Array) -> None:
+    def spans(self, values: int) -> Iterator[Span]:
+        """Yield the buckets, whose size is fixed when the rows are first asked for."""
+        if self._spool is None:
+            self._spool = tempfile.TemporaryFile(prefix="crosslot-")  # noqa: SIM115 - closed by close()
+            self._fill(self._append)
+            self._seal(values)
+        yield from self._spans
+
+    def _append(self, rows: Array, genes: Array, values: Array) -> None:
         """Take values of equal length ``(n,)``, in any order.
 
         Raises
@@ -65,8 +88,6 @@ class SpooledRows:
         records["value"] = as_real(self._path, self._part, values)
         if not rows.size:
             return
-        if self._sample.size == 0:
-            self._sample = records["value"][:65_536].copy()
         self._per_row += np.bincount(records["row"], minlength=self.shape[0])
         if self._is_sorted:
             self._is_sorted = int(records["row"][0]) >= self._last_row and bool((np.diff(records["row"]) >= 0).all())
@@ -74,24 +95,14 @@ class SpooledRows:
         with self._naming_disk():
             self._file.write(records.tobytes())
 
-    def seal(self, values: int = VALUES_PER_BLOCK) -> "SpooledRows":
-        """Sort what was appended into blocks of about ``values`` values, and return self."""
-        if self._per_row.max() > self.shape[1]:
-            raise InputError(
-                f"{self._path}: {self._part}: cell {int(self._per_row.argmax())} holds a gene twice",
-                hint="sum the duplicates before writing the file",
-            )
+    def _seal(self, values: int) -> None:
+        """Sort what was appended into blocks of about ``values`` values."""
         self._indptr = np.concatenate(([0], np.cumsum(self._per_row)))
         self._spans = tuple(spans_of(self._indptr, values))
         with self._naming_disk():
             self._file.flush()
             if not self._is_sorted:
                 self._sort_into_buckets()
-        return self
-
-    def spans(self, _values: int) -> Iterator[Span]:
-        """Yield the buckets, whose size was fixed by ``seal``."""
-        yield from self._spans
 
     def read(self, start: int, stop: int) -> CellBlock:
         """Return the rows of one bucket."""
@@ -104,12 +115,13 @@ class SpooledRows:
         return checked_block(self._path, self._part, start, indptr, genes, values, self.shape[1])
 
     def sample(self, values: int) -> Array:
-        """Return up to ``values`` of the first appended values."""
-        return self._sample[:values]
+        """Return up to ``values`` of the stored values."""
+        return self._first_values(values)
 
     def close(self) -> None:
         """Drop the temporary file."""
-        self._file.close()
+        if self._spool is not None:
+            self._spool.close()
 
     def _sort_into_buckets(self) -> None:
         bounds = np.array([stop for _start, stop in self._spans], dtype=np.int64)
@@ -127,7 +139,7 @@ class SpooledRows:
                 os.pwrite(target.fileno(), records[begin:end].tobytes(), int(cursors[number]) * self._record.itemsize)
                 cursors[number] += end - begin
         self._file.close()
-        self._file = target
+        self._spool = target
 
     def _records(self, first: int, count: int) -> NDArray[np.void]:
         raw = os.pread(self._file.fileno(), count * self._record.itemsize, first * self._record.itemsize)
@@ -135,6 +147,12 @@ class SpooledRows:
             raise damaged(self._path, self._part, "its temporary file lost data")
         records: NDArray[Any] = np.frombuffer(raw, dtype=self._record)
         return records
+
+    @property
+    def _file(self) -> IO[bytes]:
+        if self._spool is None:
+            raise InternalError("expected spans() before read()")
+        return self._spool
 
     def _naming_disk(self) -> "_NamingDisk":
         return _NamingDisk(self._path)
