@@ -259,8 +259,8 @@ def _lots_text(row: Association) -> str:
 
 
 def _methods_text(row: Association) -> str:
-    words = [texts.NULL_METHODS[method] for method in (row.method, row.method_adjusted) if method is not _UNDEFINED]
-    return " / ".join(words) or texts.NULL_METHODS[_UNDEFINED]
+    methods = dict.fromkeys(method for method in (row.method, row.method_adjusted) if method is not _UNDEFINED)
+    return " / ".join(texts.NULL_METHODS[method] for method in methods) or texts.NULL_METHODS[_UNDEFINED]
 
 
 def _not_asked_row(name: str, clusters: tuple[str, ...]) -> Row:

@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from protocol.results import VerdictCode
 
+MOST_LEADS = 4
+"""How many leading clusters of an endpoint are shown large."""
+
 
 class CellState(StrEnum):
     """Why a table cell looks as it does; each state has a look of its own besides its words."""

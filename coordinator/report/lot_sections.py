@@ -8,6 +8,7 @@ import math
 
 from coordinator.report import captions, sentences, texts
 from coordinator.report.contents import (
+    MOST_LEADS,
     Cell,
     Column,
     LotPoint,
@@ -23,16 +24,17 @@ from coordinator.report.rounding import decimal_text, p_text, rho_text, share_in
 from coordinator.report.verdicts import statistic_text
 from protocol.results import Association, EndpointCard, ResultSet
 
-MOST_LEADS = 4
 MOST_PANELS = 40
-_MOST_PANEL_MARKS = 20_000
+_MOST_PANEL_MARKS = 10_000
+_MOST_LEAD_MARKS = 20_000
 _LEAD_COLUMNS = 4
 COLUMNS_PER_TABLE = 8
 
 
-def lead_rows(rows: tuple[Association, ...]) -> tuple[Association, ...]:
+def lead_rows(rows: tuple[Association, ...], n_lots: int = 1) -> tuple[Association, ...]:
     """Return the clusters that are shown large: the significant ones, else the one that comes closest."""
-    significant = tuple(row for row in rows if row.significant)[:MOST_LEADS]
+    most = max(1, min(MOST_LEADS, _MOST_LEAD_MARKS // max(n_lots, 1)))
+    significant = tuple(row for row in rows if row.significant)[:most]
     return significant or tuple(row for row in rows if row.rho is not None)[:1] or rows[:1]
 
 
@@ -178,7 +180,7 @@ def _points(view: LotView, lots: tuple[int, ...], cluster: int, endpoint: str) -
 
 def _lead_table(view: LotView, lots: tuple[int, ...], cluster: int, card: EndpointCard) -> Table:
     groups = lot_groups(view, lots, _LEAD_COLUMNS)
-    single = all(group.lot is not None for group in groups)
+    single = view.data.counted and all(group.lot is not None for group in groups)
     return Table(
         identifier=f"lead-table-{card.endpoint}-{cluster}",
         caption=captions.lead_title(view.data.clusters[cluster], card.assay),

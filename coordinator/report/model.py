@@ -133,7 +133,7 @@ def _check_same_study(results: ResultSet, data: StudyData) -> None:
 def _endpoint_section(view: LotView, results: ResultSet, endpoint: str, numbering: Numbering) -> EndpointSection:
     card = endpoint_card(results, endpoint)
     rows = associations_of(results, endpoint)
-    scatters = (lead_scatter(view, results, card, row, numbering) for row in lead_rows(rows))
+    scatters = (lead_scatter(view, results, card, row, numbering) for row in lead_rows(rows, len(view.shown)))
     return EndpointSection(
         identifier=card.endpoint,
         name=card.assay,
@@ -190,6 +190,8 @@ def _sites_fact(view: LotView) -> str:
     names = sorted({view.data.sites[row] for row in view.used})
     if not view.edition.names_sites:
         return texts.SITES_NOT_NAMED
+    if view.edition.kind is not EditionKind.COORDINATOR:
+        return ", ".join(names)  # who gave lots for what is not for other sites
     discovery = {view.data.sites[row] for row in view.discovery_used()}
     return ", ".join(name if name in discovery else sentences.validation_only(name) for name in names)
 

@@ -73,19 +73,23 @@ def table_blocks(table: Table) -> tuple[Table, ...]:
     if numeric < len(table.columns) - 2 or len(table.columns) <= COLUMNS_PER_TABLE + 3:
         return (table,)
     fixed = len(table.columns) - numeric
+    blocks = -(-numeric // COLUMNS_PER_TABLE)
+    width = -(-numeric // blocks)
     return tuple(
         Table(
             identifier=table.identifier if at == fixed else f"{table.identifier}-{at}",
             caption=table.caption,
-            columns=(*table.columns[:1], *_cut(table.columns, at, fixed)),
-            rows=tuple(Row((row.cells[0], *_cut(row.cells, at, fixed)), row.cluster, row.lot) for row in table.rows),
+            columns=(*table.columns[:1], *_cut(table.columns, at, fixed, width)),
+            rows=tuple(
+                Row((row.cells[0], *_cut(row.cells, at, fixed, width)), row.cluster, row.lot) for row in table.rows
+            ),
         )
-        for at in range(fixed, len(table.columns), COLUMNS_PER_TABLE)
+        for at in range(fixed, len(table.columns), width)
     )
 
 
-def _cut(items: tuple[_T, ...], at: int, fixed: int) -> tuple[_T, ...]:
-    return (*(items[1:fixed] if at == fixed else ()), *items[at : at + COLUMNS_PER_TABLE])
+def _cut(items: tuple[_T, ...], at: int, fixed: int, width: int) -> tuple[_T, ...]:
+    return (*(items[1:fixed] if at == fixed else ()), *items[at : at + width])
 
 
 def _legend_mark(style: int) -> Markup:

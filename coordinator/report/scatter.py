@@ -2,26 +2,35 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from markupsafe import Markup
 
 from coordinator.report import sentences, texts
-from coordinator.report.contents import LotPoint, Panels, Scatter, SiteMark
+from coordinator.report.contents import MOST_LEADS, LotPoint, Panels, Scatter, SiteMark
 from coordinator.report.marks import SITE_COLOURS, site_mark
 from coordinator.report.rounding import decimal_text
 from coordinator.report.scales import Scale, Ticks, enclosing, padded, round_ticks
 from coordinator.report.svg import drawing, element, line, number, rectangle, shortened, text, text_width
 
 _MOST_LABELLED = 30
-_MOST_MARKS = 300
 _LABEL_SIZE = 11.5
 _LABEL_STEPS = (
     (11, 4), (-11, 4), (0, -10), (0, 18), (8, -7), (8, 14), (-8, -7), (-8, 14),
     (14, -16), (-14, -16), (14, 24), (-14, 24), (20, -30), (-20, -30), (20, 38), (-20, 38),
 )  # fmt: skip
+_MOST_TITLED, _MOST_SHAPED = 900, 2_500
 _NEAR = 12
 _BOLD_SIZE = 14.3  # bold letters of 13 px are about as wide as plain ones of 14.3
 _ZERO_IS_NEAR = 0.3
+
+
+class _Detail(Enum):
+    """How much a mark tells by itself: thousands of marks with all of it would burst the page."""
+
+    TITLED = auto()  # a shape, and under the pointer its lot and values
+    SHAPED = auto()
+    DOTS = auto()  # one path of dots a site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +53,9 @@ def lead_drawing(scatter: Scatter, sites: Sequence[SiteMark]) -> Markup:
     """Return the large scatter: labelled lots, a legend of sites with their number of lots."""
     frame = _LARGE
     x_scale, x_ticks, y_scale, y_ticks = _axes(frame, scatter.points, _potency_range(scatter.points))
-    points = _marks(scatter.points, sites, x_scale, y_scale, frame.radius)
+    points = _marks(
+        scatter.points, sites, x_scale, y_scale, frame.radius, detail=_detail(MOST_LEADS * len(scatter.points))
+    )
     center, middle = (frame.left + frame.width - frame.right) / 2, (frame.top + frame.height - frame.bottom) / 2
     return drawing(
         scatter.identifier,
@@ -75,12 +86,14 @@ def lead_drawing(scatter: Scatter, sites: Sequence[SiteMark]) -> Markup:
 def panel_drawings(panels: Panels, sites: Sequence[SiteMark], *, one_axis: bool) -> tuple[Markup, ...]:
     """Return one small drawing a panel, all with the same potency axis where ``one_axis``."""
     everything = [point for panel in panels.panels for point in panel.points]
+    detail = _detail(len(everything))
     return tuple(
-        _panel(panel, sites, _potency_range(everything if one_axis else panel.points)) for panel in panels.panels
+        _panel(panel, sites, _potency_range(everything if one_axis else panel.points), detail=detail)
+        for panel in panels.panels
     )
 
 
-def _panel(panel: Scatter, sites: Sequence[SiteMark], potency: tuple[float, float]) -> Markup:
+def _panel(panel: Scatter, sites: Sequence[SiteMark], potency: tuple[float, float], *, detail: _Detail) -> Markup:
     frame = _SMALL
     x_scale, x_ticks, y_scale, y_ticks = _axes(frame, panel.points, potency)
     return drawing(
@@ -95,10 +108,16 @@ def _panel(panel: Scatter, sites: Sequence[SiteMark], potency: tuple[float, floa
             *_frame_marks(frame, x_scale, x_ticks, y_scale, y_ticks),
             text(frame.width - 4, frame.height - 5, panel.x_label, class_="small", anchor="end"),
             text(4, 50, panel.y_label, class_="small"),
-            *_marks(panel.points, sites, x_scale, y_scale, frame.radius),
+            *_marks(panel.points, sites, x_scale, y_scale, frame.radius, detail=detail),
         ],
         class_="panel",
     )
+
+
+def _detail(n_marks: int) -> _Detail:
+    if n_marks <= _MOST_TITLED:
+        return _Detail.TITLED
+    return _Detail.SHAPED if n_marks <= _MOST_SHAPED else _Detail.DOTS
 
 
 def _potency_range(points: Sequence[LotPoint]) -> tuple[float, float]:
@@ -136,10 +155,16 @@ def _frame_marks(frame: _Frame, x_scale: Scale, x_ticks: Ticks, y_scale: Scale, 
 
 
 def _marks(
-    points: Sequence[LotPoint], sites: Sequence[SiteMark], x_scale: Scale, y_scale: Scale, radius: float
+    points: Sequence[LotPoint],
+    sites: Sequence[SiteMark],
+    x_scale: Scale,
+    y_scale: Scale,
+    radius: float,
+    *,
+    detail: _Detail,
 ) -> list[Markup]:
-    if len(points) <= _MOST_MARKS:
-        return [_point(point, sites, x_scale, y_scale, radius) for point in points]
+    if detail is not _Detail.DOTS:
+        return [_point(point, sites, x_scale, y_scale, radius, detail=detail) for point in points]
     # Thousands of marks of their own would burst the page: one path of dots a site; a suppressed count is a stroke.
     strokes: dict[int, list[str]] = {}
     for point in points:
@@ -153,10 +178,12 @@ def _marks(
     return [element("path", d="".join(path), class_=f"dots site-{colour}") for colour, path in sorted(strokes.items())]
 
 
-def _point(point: LotPoint, sites: Sequence[SiteMark], x_scale: Scale, y_scale: Scale, radius: float) -> Markup:
+def _point(
+    point: LotPoint, sites: Sequence[SiteMark], x_scale: Scale, y_scale: Scale, radius: float, *, detail: _Detail
+) -> Markup:
     x = x_scale.at(point.potency)
     site = sites[point.site]
-    title = f"{point.label}, {site.name}: {point.share}, {point.potency_text}"
+    title = f"{point.label}, {site.name}: {point.share}, {point.potency_text}" if detail is _Detail.TITLED else ""
     middle = y_scale.at((point.share_low + point.share_high) / 2)
     mark = site_mark(site.style, x, middle, radius, lot=point.lot, title=title)
     if not point.suppressed:

@@ -4,13 +4,14 @@ A sentence never claims more than its numbers: "follows" is association, "found"
 function here joins words only: what it is given is rounded already.
 """
 
+import re
 from collections.abc import Sequence
 
 from coordinator.report import texts
 from protocol.plan import Alternative, Strata
 from protocol.results import VerdictCode
 
-_LONGEST_CODE = 3
+_TELLS_NOTHING = re.compile(r"\d+|[A-Za-z]\d?|[cC]\d+")
 
 
 def opening(phrase: str) -> str:
@@ -42,8 +43,7 @@ def cluster(name: str) -> str:
     >>> cluster("3"), cluster("NK"), cluster("CD14 Mono")
     ('cluster 3', 'NK', 'CD14 Mono')
     """
-    tells_nothing = len(name) == 1 or (len(name) <= _LONGEST_CODE and any(character.isdigit() for character in name))
-    return f"cluster {name}" if tells_nothing else name
+    return f"cluster {name}" if _TELLS_NOTHING.fullmatch(name) else name
 
 
 def listed(names: Sequence[str]) -> str:
@@ -123,10 +123,10 @@ def sure_adjusted(p_adjusted: str, alpha: str, family: int) -> str:
     )
 
 
-def sure_interval(interval: str, confidence: str, *, sign_known: bool) -> str:
+def sure_interval(low: str, high: str, confidence: str, *, sign_known: bool) -> str:
     """Return how far the estimate may be off."""
     known = "the sign is better known than the strength" if sign_known else "even its sign is open"
-    return f"The true {texts.RHO} is between {interval} with {confidence} confidence: {known}."
+    return f"The true {texts.RHO} is between {low} and {high} with {confidence} confidence: {known}."
 
 
 def sure_left_out(what: str, low: str, high: str, *, holds: bool) -> str:
@@ -283,7 +283,7 @@ def methods(
 
 def withheld_remarks(n: int) -> str:
     """Return that remarks name what this edition may not."""
-    return f"{count_of(n, 'remark concerns', 'remarks concern')} lots that this edition does not hold."
+    return f"{count_of(n, 'remark is', 'remarks are')} withheld, which may name lots that this edition does not hold."
 
 
 def parity_fact(counts: int, rho: str, *, same: bool) -> str:

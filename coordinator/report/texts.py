@@ -168,7 +168,7 @@ VALIDATION_SENTENCE = (
 )
 QUALITY_ABSENT = "No mapping quality was reported."
 QUALITY_WITHHELD = "Quality is kept lot by lot, so this edition holds none of it."
-WITHHELD_SENTENCE = "The reason names lots that this edition does not hold."
+WITHHELD_SENTENCE = "The reason is withheld: it may name lots that this edition does not hold."
 DOWNLOAD_ASSOCIATIONS = "every cluster with all its statistics"
 DOWNLOAD_LOTS = "cells per lot and cluster, long form; -5 means fewer than 5"
 DOWNLOADS_WITHOUT_LOTS = "The lots are too many for a file inside this page."

@@ -114,7 +114,8 @@ def _confidence(results: ResultSet, verdict: Verdict, lead: Association | None, 
     if lead is not None and lead.ci_low is not None and lead.ci_high is not None:
         said.append(
             sentences.sure_interval(
-                interval_text(lead.ci_low, lead.ci_high),
+                rho_text(lead.ci_low),
+                rho_text(lead.ci_high),
                 percent_text(study.confidence),
                 sign_known=lead.ci_low * lead.ci_high > 0,
             )

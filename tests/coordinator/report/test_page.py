@@ -199,10 +199,10 @@ def test_files_hold_the_same_numbers_as_the_results(msc: Study) -> None:
     assert ResultSet.model_validate_json(files["coordinator.json"]) == msc.results
 
 
-def test_many_lots_and_clusters_still_fit_into_the_bound() -> None:
+@pytest.mark.parametrize(("n", "k"), [(250, 13), (2_000, 30)])
+def test_many_lots_and_clusters_still_fit_into_the_bound(n: int, k: int) -> None:
     study = pbmc_study()
     rng = np.random.default_rng(5)
-    n, k = 2_000, 30
     counts = rng.integers(1, 400, (n, k))
     totals = counts.sum(axis=1)
     names = tuple(f"cluster type {index}" for index in range(k))
@@ -224,7 +224,9 @@ def test_many_lots_and_clusters_still_fit_into_the_bound() -> None:
             runs=tuple((("r", (float(value),), ()),) for value in rng.uniform(1, 9, n)))},
     )  # fmt: skip
     row = study.results.associations[0]
-    associations: tuple[Association, ...] = tuple(row.model_copy(update={"cluster": name}) for name in names)
+    associations: tuple[Association, ...] = tuple(
+        row.model_copy(update={"cluster": name, "significant": index < 5}) for index, name in enumerate(names)
+    )
     lots = study.results.lots.model_copy(update={"n": n, "n_units": n, "sites": 40})
     results = study.results.model_copy(update={"associations": associations, "lots": lots})
     page = render_page(build_report(results, data, edition=Edition.coordinator()))
