@@ -6,6 +6,7 @@ discovery named. A design that cannot answer is a result too: a verdict "refused
 The same data and plan give the same bytes, whatever the number of threads or the order of arrival.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -255,14 +256,13 @@ def _warnings(units: Units, endpoint: Endpoint) -> tuple[str, ...]:
     repeated = donors_in_several_strata(units)
     if repeated:
         result.append(
-            f"{endpoint.endpoint}: {len(repeated)} donors have lots in several strata and count once in each: "
-            f"{', '.join(repeated)}"
+            f"{endpoint.endpoint}: donors with lots in several strata count once in each: {', '.join(repeated)}"
         )
-    strata = len(set(units.strata))
-    alone = sum(units.strata.count(stratum) == 1 for stratum in set(units.strata))
-    if alone and strata > 1:
+    sizes = Counter(units.strata)
+    alone = sum(size == 1 for size in sizes.values())
+    if alone and len(sizes) > 1:
         result.append(
-            f"{endpoint.endpoint}: {alone} of {strata} strata hold a single unit, which adds nothing to an "
+            f"{endpoint.endpoint}: {alone} of {len(sizes)} strata hold a single unit, which adds nothing to an "
             "association within strata"
         )
     return tuple(result)

@@ -52,6 +52,15 @@ def _misfits(plan: StudyPlan, report: LotReport) -> list[InputError]:
         problems.append(InputError(f"{where}: expected atlas {plan.atlas.sha256}, found {report.atlas_sha256}"))
     if len(report.counts) != len(plan.atlas.clusters):
         problems.append(InputError(f"{where}: expected {len(plan.atlas.clusters)} counts, found {len(report.counts)}"))
+    least = sum(count.low for count in report.counts) + report.unassigned.low
+    most = sum(count.high for count in report.counts) + report.unassigned.high
+    if least > report.cells_after_qc.high or most < report.cells_after_qc.low:
+        problems.append(
+            InputError(
+                f"{where}: expected counts that can add up to all cells, found {least} to {most} of "
+                f"{report.cells_after_qc.low} to {report.cells_after_qc.high}"
+            )
+        )
     for series in report.potency:
         endpoint = endpoints.get(series.endpoint)
         if endpoint is None:

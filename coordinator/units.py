@@ -12,6 +12,7 @@ Rules
 - A suppressed count stands at the middle of its interval; bounds are the business of the sensitivity analysis.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum
@@ -180,7 +181,7 @@ def stratum_of(data: StudyData, row: int, strata: Strata) -> str:
 
 def donors_in_several_strata(units: Units) -> tuple[str, ...]:
     """Return the donors that make more than one unit, sorted."""
-    return tuple(sorted({donor for donor in units.donors if units.donors.count(donor) > 1}))
+    return tuple(sorted(donor for donor, times in Counter(units.donors).items() if times > 1))
 
 
 def _excluded(data: StudyData, row: int, code: str, reason: str) -> ExcludedLot:

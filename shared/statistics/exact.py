@@ -94,6 +94,7 @@ class _Halves:
     high_from : (C, L2 + 1) small int
         ``high_from[S, s]``: how many ways the upper half makes at least s with the complement of S.
     offset : (C,) int
+        Ascending.
     origin, unit, orders : int
     """
 
@@ -133,10 +134,28 @@ class _Halves:
             if threshold >= len(self._from):
                 return 0
             return self._from[max(0, threshold)]
-        longest = self.high_from.shape[1] - 1
-        need = (threshold - self.offset)[:, None] - np.arange(self.low.shape[1])
-        ways = np.take_along_axis(self.high_from, np.clip(need, 0, longest), axis=1)
-        return int(np.einsum("ij,ij->", self.low, ways, dtype=np.int64))
+        wide, most = self.high_from.shape[1], self.low.shape[1]
+        count = 0
+        for offset, pairs in self._pairs:
+            low, high = self.low[pairs], self.high_from[pairs]
+            need = threshold - offset  # of both halves; s1 of the lower leaves need - s1 to the upper
+            start, stop = max(0, need - wide + 1), max(0, min(most, need))
+            if start < stop:
+                left_over = high[:, need - stop + 1 : need - start + 1][:, ::-1]
+                count += int(np.einsum("ij,ij->", low[:, start:stop], left_over, dtype=np.int64))
+            if stop < most:  # nothing is left to the upper half: all its ways count
+                count += int(low[:, stop:].sum(axis=1, dtype=np.int64) @ high[:, 0].astype(np.int64))
+        return count
+
+    @cached_property
+    def _pairs(self) -> tuple[tuple[int, slice], ...]:
+        """The pairs of each offset; rows are sorted by it."""
+        values, starts = np.unique(self.offset, return_index=True)
+        stops = [*starts[1:].tolist(), len(self.offset)]
+        return tuple(
+            (offset, slice(start, stop))
+            for offset, start, stop in zip(values.tolist(), starts.tolist(), stops, strict=True)
+        )
 
 
 @lru_cache(maxsize=64)
@@ -150,14 +169,16 @@ def _halves(x: tuple[int, ...], y: tuple[int, ...]) -> _Halves:
     low_masks, low = _subset_sums(steps_x[:half], steps_y)
     high_masks, high = _subset_sums([value - turn for value in steps_x[half:]], steps_y)
     row = {mask: index for index, mask in enumerate(high_masks)}
-    complement = [row[((1 << n) - 1) ^ mask] for mask in low_masks]
+    complement = np.array([row[((1 << n) - 1) ^ mask] for mask in low_masks], dtype=np.int64)
     rest = [sum(steps_y) - sum(value for e, value in enumerate(steps_y) if mask >> e & 1) for mask in low_masks]
     at_least = np.zeros((high.shape[0], high.shape[1] + 1), dtype=np.int16)
     at_least[:, :-1] = high[:, ::-1].cumsum(axis=1, dtype=np.int16)[:, ::-1]
+    offset = turn * np.array(rest, dtype=np.int64)
+    by_offset = np.argsort(offset, kind="stable")
     return _Halves(
-        low=low,
-        high_from=at_least[complement],
-        offset=turn * np.array(rest, dtype=np.int64),
+        low=low[by_offset],
+        high_from=at_least[complement[by_offset]],
+        offset=offset[by_offset],
         # x_i = x_0 + step_x u_i and y_j = y_0 + step_y v_j, so sum(x y) is this constant plus step_x step_y sum(u v)
         origin=n * x[0] * y[0] + x[0] * step_y * sum(steps_y) + y[0] * step_x * sum(steps_x),
         unit=step_x * step_y,

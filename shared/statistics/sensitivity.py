@@ -64,20 +64,20 @@ def leave_one_out(x: ArrayLike, y: ArrayLike, strata: ArrayLike, groups: ArrayLi
         return None
     parts = Strata.of(strata)
     order = np.concatenate(parts.members)  # strata side by side: their sums are slices
-    shares, potency, labels, codes = shares[order], potency[order], labels[order], parts.codes[order]
-    ranks_x, ranks_y = doubled_ranks(shares), doubled_ranks(potency)
-    full = _rho(ranks_x, ranks_y, codes)
+    values = np.column_stack([shares, potency])[order]
+    labels, strata_of_units = labels[order], parts.codes[order]
+    levels = np.column_stack([np.unique(column, return_inverse=True)[1] for column in values.T])
+    ranks = doubled_ranks(values)
+    full = _rho(ranks, parts.sizes)
     rows = []
     for group in range(count):
-        keep = labels != group
-        if np.count_nonzero(~keep) == 1:
-            # A unit that goes takes 1 off each rank above its own, and 1/2 off each rank that ties with it.
-            gone = int(np.flatnonzero(~keep)[0])
-            less_x = 2 * (shares > shares[gone]) + (shares == shares[gone])
-            less_y = 2 * (potency > potency[gone]) + (potency == potency[gone])
-            rows.append(_rho((ranks_x - less_x)[keep], (ranks_y - less_y)[keep], codes[keep]))
-        else:
-            rows.append(_rho(doubled_ranks(shares[keep]), doubled_ranks(potency[keep]), codes[keep]))
+        gone = labels == group
+        # A unit that goes takes 2 off each doubled rank above its own, and 1 off each that ties with it.
+        at_level = np.zeros((len(values), values.shape[1]), dtype=np.int64)
+        np.add.at(at_level, (levels[gone], np.arange(values.shape[1])), 1)
+        taken = 2 * at_level.cumsum(axis=0) - at_level
+        left = ranks[~gone] - np.take_along_axis(taken, levels[~gone], axis=0)
+        rows.append(_rho(left, np.bincount(strata_of_units[~gone], minlength=len(parts.sizes))))
     table = np.array(rows)
     missing = np.isnan(table)
     turned = np.where(missing, False, table * np.sign(full) <= 0)
@@ -168,13 +168,18 @@ def filled_rho_bounds(
     return (float(known.min()), float(known.max())) if len(known) else None
 
 
-def _rho(ranks_x: IntArray, ranks_y: IntArray, codes: IntArray) -> FloatArray:
-    """Return rho_s of ranks whose strata stand side by side, in plain float64: no equality hangs on it."""
-    a = ranks_x - stratum_means(ranks_x.astype(np.float64), codes)
-    b = ranks_y - stratum_means(ranks_y.astype(np.float64), codes)
+def _rho(ranks: IntArray, sizes: IntArray) -> FloatArray:
+    """Return rho_s of all columns of ``ranks`` (n, K + 1) with the last one, (K,), in plain float64.
+
+    Strata stand side by side, ``sizes`` (S,) of them; no equality hangs on the result.
+    """
+    present = sizes[sizes > 0]
+    sums = np.add.reduceat(ranks, np.concatenate(([0], np.cumsum(present)[:-1])), axis=0) if len(ranks) else ranks
+    centred = ranks - np.repeat(sums / present[:, None], present, axis=0)
+    a, b = centred[:, :-1], centred[:, -1]
     squares = (a * a).sum(axis=0) * (b @ b)
-    with_rho = squares > 1e-9 * len(ranks_y)  # centred doubled ranks are multiples of 1/m: less is rounding
-    result = np.full(ranks_x.shape[1], nan)
+    with_rho = squares > 1e-9 * len(ranks)  # centred doubled ranks are multiples of 1/m: less is rounding
+    result = np.full(a.shape[1], nan)
     result[with_rho] = np.clip((b @ a)[with_rho] / np.sqrt(squares[with_rho]), -1.0, 1.0)
     return result
 

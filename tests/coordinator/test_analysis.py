@@ -209,7 +209,13 @@ def test_a_lot_out_of_the_analysis_is_named_with_its_reason() -> None:
         [
             reports[0].model_copy(update={"tissue": "adipose"}),
             reports[1].model_copy(update={"cohort": "other"}),
-            reports[2].model_copy(update={"cells_after_qc": Count.exactly(0)}),
+            reports[2].model_copy(
+                update={
+                    "cells_after_qc": Count.exactly(0),
+                    "counts": (Count.exactly(0),) * 3,
+                    "unassigned": Count.exactly(0),
+                }
+            ),
             *reports[3:],
         ],
     )
@@ -236,3 +242,10 @@ def test_a_test_in_one_direction_does_not_find_the_other() -> None:
     plan = _plan(analysis=AnalysisPlan(seed=1, alternative=Alternative.LESS))
     c0 = next(row for row in analyse(_data(), _parameters(plan)).associations if row.cluster == "c0")
     assert (c0.rho, c0.p_value, c0.significant) == (1.0, 1.0, False)
+
+
+@pytest.mark.parametrize("total", [999, 1_011])
+def test_counts_that_cannot_add_up_to_all_cells_are_refused(total: int) -> None:
+    wrong = _reports()[0].model_copy(update={"cells_after_qc": Count.exactly(total)})
+    with pytest.raises(ProblemsError, match="expected counts that can add up to all cells, found 1010 to 1010"):
+        study_data_from_reports(_plan(), [wrong])
