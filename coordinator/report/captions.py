@@ -107,6 +107,11 @@ def average_label(n: int) -> str:
     return f"mean of {n}"
 
 
+def site_average_label(site: str, n: int) -> str:
+    """Return the label of a site's average in a table."""
+    return f"{site}, {average_label(n)}"
+
+
 def average_group(role: str) -> str:
     """Return the heading over an average bar."""
     return f"All {role} lots"

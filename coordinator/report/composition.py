@@ -9,7 +9,7 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from coordinator.report import sentences, texts
+from coordinator.report import texts
 from coordinator.report.contents import Bar, Composition, Part, SiteMark
 from coordinator.report.marks import site_mark
 from coordinator.report.rounding import decimal_text
@@ -92,12 +92,11 @@ def _key(parts: Sequence[Part]) -> list[Markup]:
     for index, part in enumerate(parts):
         x, y = 8 + width * (index // rows), _TOP + _KEY_ROW * (index % rows)
         class_ = part_class(part)
-        name = sentences.cluster(part.name) if part.name.endswith(part.short) else f"{part.short}  {part.name}"
         marks.append(
             group(
                 [
                     rectangle(x, y, 22, 14, class_=class_),
-                    text(x + 29, y + 12, shortened(name, 12.5, width - 36), class_="label"),
+                    text(x + 29, y + 12, shortened(part.key, 12.5, width - 36), class_="label"),
                 ],
                 data_cluster=None if part.cluster is None else str(part.cluster),
             )

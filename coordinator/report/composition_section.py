@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from coordinator.report import captions, texts
+from coordinator.report import captions, sentences, texts
 from coordinator.report.contents import Bar, Cell, CellState, Column, Composition, Part, Row, Segment, Table
 from coordinator.report.grouping import LotGroup, any_suppressed, lot_groups, mean_potency, mean_share, mean_share_cell
 from coordinator.report.lots import LotView
@@ -80,28 +80,40 @@ def _parts(view: LotView, leads: tuple[int, ...]) -> tuple[Part, ...]:
         for cluster in range(len(names))
     }
     rest = sorted((cluster for cluster in mean if cluster not in leads), key=lambda cluster: (-mean[cluster], cluster))
-    shorts = _short_names(names)
+    shorts = short_names(names)
     return (
         *(
             Part(
                 cluster=cluster,
                 name=names[cluster],
                 short=shorts[cluster],
+                key=_key(shorts[cluster], names[cluster]),
                 style=style,
                 is_lead=cluster in leads,
             )
             for style, cluster in enumerate((*leads, *rest))
         ),
-        Part(cluster=None, name=texts.UNASSIGNED, short="–", style=len(names), is_lead=False),
+        Part(
+            cluster=None,
+            name=texts.UNASSIGNED,
+            short=texts.UNASSIGNED_SHORT,
+            key=f"{texts.UNASSIGNED_SHORT}  {texts.UNASSIGNED}",
+            style=len(names),
+            is_lead=False,
+        ),
     )
 
 
-def _short_names(names: Sequence[str]) -> tuple[str, ...]:
+def short_names(names: Sequence[str]) -> tuple[str, ...]:
     """Return what fits into a bar: names that are short but for the word "cluster", else numbers from 1."""
     bare = tuple(_WORD.sub("", name) for name in names)
     if all(0 < len(name) <= _SHORT_NAME for name in bare) and len(set(bare)) == len(bare):
         return bare
     return tuple(str(number) for number in range(1, len(names) + 1))
+
+
+def _key(short: str, name: str) -> str:
+    return sentences.cluster(name) if _WORD.sub("", name) == short else f"{short}  {name}"
 
 
 def _by_site_and_potency(view: LotView, card: EndpointCard) -> list[int]:

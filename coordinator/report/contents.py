@@ -229,7 +229,8 @@ class Part:
 
     cluster: int | None
     name: str
-    short: str
+    short: str  # in the bars
+    key: str  # in the key: the short and the name, where they differ
     style: int
     is_lead: bool
 

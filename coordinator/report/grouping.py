@@ -49,7 +49,7 @@ def lot_groups(view: LotView, rows: Sequence[int], columns: int) -> tuple[LotGro
         return tuple(
             LotGroup(
                 label=captions.average_label(len(members)),
-                name=captions.average_label(len(members)),
+                name=captions.site_average_label(view.sites[site].name, len(members)),
                 lot=None,
                 site=site,
                 site_name=view.sites[site].name,

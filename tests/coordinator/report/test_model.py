@@ -1,13 +1,16 @@
 """What a report says: words that follow from the numbers, and never more."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from coordinator.report import texts
+from coordinator.report.composition_section import short_names
 from coordinator.report.contents import CellState, ReportModel, Table
 from coordinator.report.edition import Edition
 from coordinator.report.model import Bundle, build_report
+from coordinator.report.page import render_page
 from coordinator.report.table import (
     ASSOCIATION_COLUMNS,
     VALIDATION_COLUMNS,
@@ -181,6 +184,18 @@ def test_lot_without_potency_is_counted_since_it_cannot_be_drawn(msc: Study) -> 
     assert CellState.MISSING in _states(lead.table)
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("3", "12"), ("3", "12")),
+        (("cluster 0", "cluster 1"), ("0", "1")),
+        (("CDC1", "B cells"), ("1", "2")),
+    ],
+)
+def test_parts_are_told_apart_by_what_fits_into_a_bar(names: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    assert short_names(names) == expected
+
+
 def test_two_endpoints_each_get_their_own_verdict_and_figures(msc: Study) -> None:
     card = msc.results.endpoints[0].model_copy(update={"endpoint": EndpointId("ido"), "assay": "IDO activity"})
     both = msc.results.model_copy(
@@ -204,6 +219,8 @@ def test_two_endpoints_each_get_their_own_verdict_and_figures(msc: Study) -> Non
     assert [verdict.code for verdict in report.verdicts] == [VerdictCode.FOUND, VerdictCode.NOT_FOUND]
     assert [section.name for section in report.endpoints] == ["VEGF secretion", "IDO activity"]
     assert all(section.forest and section.panels for section in report.endpoints)
+    identifiers = re.findall(r' id="([^"]+)"', render_page(report).decode())
+    assert len(identifiers) == len(set(identifiers))
 
 
 def test_results_on_other_clusters_than_the_lots_are_refused(msc: Study) -> None:
