@@ -39,6 +39,8 @@ from site_agent.lot_reports import FolderReports
 from site_agent.network.flower_app import make_client_app
 from site_agent.release.airlock import Airlock
 from site_agent.release.append_log import MemoryLog
+from site_agent.release.ledger import Ledger
+from site_agent.release.site_records import MemoryRecords
 
 POLICY_FILE = "policy.toml"
 _POOLED_STEPS = 2
@@ -142,8 +144,10 @@ def _site(
 ) -> SimulatedSite:
     plan, log = source.plan, list[str]()
     policy = source.folder / SITES_FOLDER / site / POLICY_FILE
+    own_key = site_key(plan.study, plan.analysis.seed, site)
+    ledger = Ledger(MemoryLog(), site=site, key=own_key)
     agent = Agent(
-        SiteIdentity(site=site, key=site_key(plan.study, plan.analysis.seed, site), coordinator=key.verifying_key),
+        SiteIdentity(site=site, key=own_key, coordinator=key.verifying_key),
         policy=policy.read_bytes() if policy.is_file() else None,
         reports=FolderReports(
             site=dict(source.sites)[site],
@@ -151,12 +155,15 @@ def _site(
             secret=pseudonym_secret(plan.study, plan.analysis.seed, site),
             done=done,
             log=log.append,
+            notice=remark,
             threads=threads,
         ),
         airlock=Airlock(MemoryLog()),
+        ledger=ledger,
+        records=MemoryRecords(),
         log=log.append,
     )
-    return SimulatedSite(site=site, agent=agent, log=log)
+    return SimulatedSite(site=site, agent=agent, ledger=ledger, log=log)
 
 
 def _opening(plan: StudyPlan) -> datetime:

@@ -10,7 +10,8 @@ from protocol.report import LotReport, Software
 from shared.atlas.artefact import from_bytes, sha256
 from site_agent.cells.lot_mapping import LotMapping, map_site_lots
 from site_agent.cells.lots import Lot, SiteLots
-from site_agent.release.summaries import MappedLot, summarise
+from site_agent.release.offers import Offer
+from site_agent.release.summaries import MappedLot, provenance_of, summarise
 
 MAPPER = "crosslot-linear/1"
 
@@ -40,7 +41,9 @@ class FolderReports:
     done : callable
         Called as each lot is done.
     log : callable
-        Takes lines for the site's own log.
+        Takes lines for the site's own log: what happened to its lots.
+    notice : callable, optional
+        Takes sentences for the person who waits, such as that the mapper is being compiled.
     threads : int, optional
         Worker threads of the mapper.
     """
@@ -50,17 +53,19 @@ class FolderReports:
     secret: bytes
     done: Callable[[Lot], None]
     log: Callable[[str], None]
+    notice: Callable[[str], None] | None = None
     threads: int | None = None
 
-    def __call__(self, rules: EffectiveRules) -> Sequence[LotReport]:
-        """Return the report of every lot that the study's quality limits admit."""
-        reports = []
+    def __call__(self, rules: EffectiveRules) -> Sequence[Offer]:
+        """Return the report of every lot that the study's quality limits admit, and what it was made of."""
+        offers = []
         for outcome in self.outcomes(rules):
             if outcome.report is None:
                 self.log(f"lot {outcome.lot.lot} is not reported: {', '.join(outcome.withheld)}")
             else:
-                reports.append(outcome.report)
-        return reports
+                made_of = provenance_of(mapped_lot(outcome.mapping), outcome.lot, self.secret)
+                offers.append(Offer(report=outcome.report, provenance=made_of))
+        return offers
 
     def outcomes(self, rules: EffectiveRules) -> Iterator[LotOutcome]:
         """Yield every lot as it was mapped, with its report or why there is none.
@@ -77,7 +82,7 @@ class FolderReports:
         limits = rules.plan.quality
         software = Software(crosslot=version("crosslot"), mapper=MAPPER)
         for lot, mapping in map_site_lots(
-            self.site, from_bytes(self.atlas), limits, threads=self.threads, notice=self.log
+            self.site, from_bytes(self.atlas), limits, threads=self.threads, notice=self.notice
         ):
             self.done(lot)
             withheld = mapping.withheld(limits)

@@ -30,6 +30,10 @@ from protocol.signing import SigningKey
 from site_agent.agent import Agent, ReportSource, SiteIdentity
 from site_agent.release.airlock import Airlock
 from site_agent.release.append_log import MemoryLog
+from site_agent.release.decisions import Held
+from site_agent.release.ledger import Ledger
+from site_agent.release.offers import Offer
+from site_agent.release.site_records import MemoryRecords
 from site_agent.release.summaries import MappedLot, summarise
 
 NOW = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
@@ -39,6 +43,7 @@ CLUSTERS = ("c0", "c1", "c2")
 ATLAS = Sha256("a" * 64)
 
 COORDINATOR = SigningKey.from_seed(b"coordinator".ljust(32, b"."))
+STEWARD = SigningKey.from_seed(b"steward".ljust(32, b"."))
 STRANGER = SigningKey.from_seed(b"stranger".ljust(32, b"."))
 
 
@@ -173,9 +178,11 @@ class Lots:
     potency: float = 812.5
     calls: int = 0
 
-    def __call__(self, rules: EffectiveRules) -> Sequence[LotReport]:
+    def __call__(self, rules: EffectiveRules) -> Sequence[Offer]:
         self.calls += 1
-        return [make_report(rules, lot, counts, potency=self.potency) for lot, counts in self.counts.items()]
+        return [
+            Offer(report=make_report(rules, lot, counts, potency=self.potency)) for lot, counts in self.counts.items()
+        ]
 
 
 THREE_LOTS: Mapping[str, Sequence[int]] = {"BM-01": (600, 300, 100), "BM-02": (500, 400, 100), "BM-03": (700, 200, 90)}
@@ -189,13 +196,26 @@ class Site:
     policy: bytes | None = field(default_factory=lambda: write_policy(make_policy()))
     site: SiteId = KYOTO
     airlock: Airlock = field(default_factory=lambda: Airlock(MemoryLog()))
+    records: MemoryRecords = field(default_factory=MemoryRecords)
     log: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        key = key_of(self.site)
+        self.ledger = Ledger(MemoryLog(), site=self.site, key=key)
         self.agent = Agent(
-            SiteIdentity(site=self.site, key=key_of(self.site), coordinator=COORDINATOR.verifying_key),
+            SiteIdentity(site=self.site, key=key, coordinator=COORDINATOR.verifying_key, steward=STEWARD.verifying_key),
             policy=self.policy,
             reports=self.source,
             airlock=self.airlock,
+            ledger=self.ledger,
+            records=self.records,
             log=self.log.append,
         )
+
+    def approve(self, held: Held, *, reason: str | None = None) -> None:
+        """Decide as the site's steward would: these bytes may leave."""
+        self.airlock.approve(held.payload_sha256, by="A. Steward", at=NOW, reason=reason)
+
+    def refuse(self, held: Held) -> None:
+        """Decide as the site's steward would: these bytes stay."""
+        self.airlock.refuse(held.payload_sha256, by="A. Steward", at=NOW, reason="not ours to give")

@@ -25,11 +25,13 @@ from site_agent.agent import ReportSource
 from site_agent.release.airlock import Airlock
 from site_agent.release.append_log import MemoryLog
 from site_agent.release.decisions import Held, State
+from site_agent.release.offers import Offer
 from tests.study_parts import (
     COORDINATOR,
     KYOTO,
     LEIDEN,
     NOW,
+    STEWARD,
     STRANGER,
     THREE_LOTS,
     Lots,
@@ -200,7 +202,7 @@ PATH, VALUE = "/data/secret/lot-7.h5ad", "12.34567"
 
 
 def _raising(error: Exception) -> ReportSource:
-    def source(rules: object) -> list[LotReport]:
+    def source(rules: object) -> list[Offer]:
         raise error
 
     return source
@@ -281,17 +283,17 @@ def _waiting(source: ReportSource | None = None) -> tuple[Site, list[Held]]:
 def test_without_auto_approval_reports_wait_until_every_lot_is_decided() -> None:
     site, held = _waiting()
     for each in held[:-1]:
-        site.airlock.approve(each.payload_sha256, by="A. Steward", at=NOW)
+        site.airlock.approve(each.payload_sha256, by="A. Steward", at=NOW, key=STEWARD)
         assert said(site.agent.answer(make_ask(PLAN), NOW)).code is ErrorCode.AWAITING_STEWARD
-    site.airlock.approve(held[-1].payload_sha256, by="A. Steward", at=NOW)
+    site.airlock.approve(held[-1].payload_sha256, by="A. Steward", at=NOW, key=STEWARD)
     assert len(reports_in(site.agent.answer(make_ask(PLAN), NOW))) == len(held)
 
 
 def test_what_a_steward_refuses_stays_and_the_others_leave() -> None:
     site, held = _waiting()
-    site.airlock.refuse(held[0].payload_sha256, by="A. Steward", at=NOW, reason="not ours to give")
+    site.airlock.refuse(held[0].payload_sha256, by="A. Steward", at=NOW, key=STEWARD, reason="not ours to give")
     for each in held[1:]:
-        site.airlock.approve(each.payload_sha256, by="A. Steward", at=NOW)
+        site.airlock.approve(each.payload_sha256, by="A. Steward", at=NOW, key=STEWARD)
     left = {report.lot for report in reports_in(site.agent.answer(make_ask(PLAN), NOW))}
     assert left == {each.lot for each in held[1:]}
 
@@ -299,7 +301,7 @@ def test_what_a_steward_refuses_stays_and_the_others_leave() -> None:
 def test_where_a_steward_refuses_all_the_answer_says_so() -> None:
     site, held = _waiting()
     for each in held:
-        site.airlock.refuse(each.payload_sha256, by="A. Steward", at=NOW, reason="not ours to give")
+        site.airlock.refuse(each.payload_sha256, by="A. Steward", at=NOW, key=STEWARD, reason="not ours to give")
     answer = said(site.agent.answer(make_ask(PLAN), NOW))
     assert (answer.status, answer.code) == (AnswerStatus.REFUSED, ErrorCode.STEWARD_REFUSED)
 
@@ -336,7 +338,7 @@ def test_a_lot_that_changed_after_it_was_sent_waits_for_a_person_and_takes_the_n
     for _ in range(2):
         assert said(site.agent.answer(make_ask(PLAN), NOW)).code is ErrorCode.AWAITING_STEWARD
     (pending,) = (each for each in site.airlock.held().values() if each.state is State.PENDING)
-    site.airlock.approve(pending.payload_sha256, by="A. Steward", at=NOW, reason="two vials were added")
+    site.airlock.approve(pending.payload_sha256, by="A. Steward", at=NOW, key=STEWARD, reason="two vials were added")
     versions = sorted(report.version for report in reports_in(site.agent.answer(make_ask(PLAN), NOW)))
     assert versions == [1, 1, 2]
     assert sorted(report.version for report in reports_in(site.agent.answer(make_ask(PLAN), NOW))) == versions
