@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from protocol.plan import QualityLimits
 from shared.atlas.artefact import Atlas
 from shared.errors import InputError
+from site_agent.cells.diagnostics import diagnosed_cells
 from site_agent.cells.lots import Lot, SiteLots
 from site_agent.cells.mapping import CellMapping, Notice, Progress, map_source
 from site_agent.cells.quality import QualityMedians, RemovedCells, apply_limits, medians
@@ -159,6 +160,7 @@ def map_site_lots(
                 source,
                 atlas,
                 rows=None if (owner >= 0).all() else owner >= 0,
+                latent_rows=diagnosed_cells(owner, len(together)),
                 threads=threads,
                 progress=None if progress is None else progress(together[0]),
                 notice=notice,

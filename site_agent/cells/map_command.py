@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from protocol.plan import QualityLimits
 from shared.atlas.artefact import MAXIMUM_BYTES, Atlas, from_bytes, sha256
 from shared.runtime.files import appearing_whole, read_bounded
@@ -69,6 +71,7 @@ def map_file(
     """
     SCOUT.start()
     from site_agent.cells.annotation import annotate_file  # noqa: PLC0415 - while the scout starts
+    from site_agent.cells.diagnostics import diagnose, diagnosed_cells  # noqa: PLC0415 - the same
     from site_agent.cells.lot_mapping import summarise_lot  # noqa: PLC0415 - the same
     from site_agent.cells.mapping import map_source  # noqa: PLC0415 - the same
     from site_agent.cells.mapping_files import SUMMARY_FILE, summary_of, write_mapping  # noqa: PLC0415 - the same
@@ -79,10 +82,20 @@ def map_file(
     with appearing_whole(out, replaces=SUMMARY_FILE) as folder:
         with open_cells(cells, layer) as source:
             source.require_distinct_cells()
-            filters = [(each.column, each.value) for each in where]
-            mapping = map_source(source, reference, where=filters, threads=threads, progress=progress, notice=notice)
+            rows = source.rows_where([(each.column, each.value) for each in where])
+            owner = np.zeros(source.n_cells, dtype=np.int32) if rows is None else rows.astype(np.int32) - 1
+            mapping = map_source(
+                source,
+                reference,
+                rows=rows,
+                latent_rows=diagnosed_cells(owner, 1),
+                threads=threads,
+                progress=progress,
+                notice=notice,
+            )
             lot = summarise_lot(mapping, used)
-            summary = summary_of(lot, used, atlas_sha256=digest, where=tuple(map(str, where)))
+            found = diagnose(reference, lot)
+            summary = summary_of(lot, found, used, atlas_sha256=digest, where=tuple(map(str, where)))
             write_mapping(folder, lot, summary, source.cell_names)
         if annotate:
             annotate_file(cells, mapping)

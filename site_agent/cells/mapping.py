@@ -69,8 +69,10 @@ class CellMapping:
         Counts, genes and mitochondrial counts of each cell.
     gene_coverage : float
         Share of the atlas's genes that the file has.
-    latent : ndarray of float32, ``(n, d)``, or None
-        Points in the atlas's space, where asked for.
+    latent : ndarray of float32, ``(m, d)``, or None
+        Points in the atlas's space, of the cells for which they were asked for.
+    latent_cells : ndarray of bool, ``(n,)``, or None
+        Which m of the mapped cells those are; None where it is all of them, or none.
     """
 
     path: Path
@@ -86,6 +88,7 @@ class CellMapping:
     quality: CellQuality
     gene_coverage: float
     latent: NDArray[np.float32] | None = None
+    latent_cells: NDArray[np.bool_] | None = None
 
     @property
     def n_cells(self) -> int:
@@ -170,10 +173,13 @@ def map_source(
     threads: int | None = None,
     values_per_block: int = VALUES_PER_BLOCK,
     with_latent: bool = False,
+    latent_rows: NDArray[np.bool_] | None = None,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> CellMapping:
     """Map the cells of an open source; ``rows`` ``(n_cells,)`` narrows them besides ``where``.
+
+    Points in the atlas's space are kept of all cells (``with_latent``) or of ``latent_rows`` ``(n_cells,)``.
 
     Raises
     ------
@@ -189,11 +195,14 @@ def map_source(
     source.require_counts()
     announce_compilation(notice)
     n = source.n_cells if chosen is None else int(np.count_nonzero(chosen))
-    out = _Results(n, tables.weights.shape[1] if with_latent else 0)
+    latent_cells = latent_rows if latent_rows is None or chosen is None else latent_rows[chosen]
+    with_latent = with_latent or latent_cells is not None
+    n_points = n if latent_cells is None else int(np.count_nonzero(latent_cells))
+    out = _Results(n, (n_points, tables.weights.shape[1] if with_latent else 0))
     run = _Run(source, tables, chosen, with_latent=with_latent)
     done = 0
     for mapped in _in_order(run, source.spans(values_per_block, chosen), thread_count(threads)):
-        out.place(mapped, done)
+        out.place(mapped, done, latent_cells)
         done += mapped.label.size
         if progress is not None:
             progress(done, n)
@@ -215,6 +224,7 @@ def map_source(
         ),
         gene_coverage=genes.coverage,
         latent=out.latent if with_latent else None,
+        latent_cells=latent_cells,
     )
 
 
@@ -237,21 +247,24 @@ def thread_count(threads: int | None) -> int:
 class _Results:
     """The arrays that grow with the number of cells."""
 
-    def __init__(self, n: int, n_dimensions: int) -> None:
+    def __init__(self, n: int, latent_shape: tuple[int, int]) -> None:
         self.label, self.best = (np.empty(n, dtype=np.int16) for _ in range(2))
         self.confidence, self.energy = (np.empty(n, dtype=np.float32) for _ in range(2))
         self.total_counts, self.mitochondrial_counts = (np.empty(n, dtype=np.float64) for _ in range(2))
         self.n_genes = np.empty(n, dtype=np.int32)
-        self.latent = np.empty((n if n_dimensions else 0, n_dimensions), dtype=np.float32)
+        self.latent = np.empty(latent_shape, dtype=np.float32)
+        self._n_points = 0
 
-    def place(self, mapped: MappedBlock, start: int) -> None:
+    def place(self, mapped: MappedBlock, start: int, latent_cells: NDArray[np.bool_] | None) -> None:
         to = slice(start, start + mapped.label.size)
         self.label[to], self.best[to] = mapped.label, mapped.best
         self.confidence[to], self.energy[to] = mapped.confidence, mapped.energy
         self.total_counts[to], self.mitochondrial_counts[to] = mapped.total_counts, mapped.mito_counts
         self.n_genes[to] = mapped.n_genes
         if mapped.latent is not None:
-            self.latent[to] = mapped.latent
+            points = mapped.latent if latent_cells is None else mapped.latent[latent_cells[to]]
+            self.latent[self._n_points : self._n_points + len(points)] = points
+            self._n_points += len(points)
 
 
 class _Run:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from protocol.message import Message
 from protocol.plan import QualityLimits
+from site_agent.cells.diagnostics import LotDiagnostics
 from site_agent.cells.lot_mapping import LotMapping
 from site_agent.cells.mapping import UNASSIGNED_NAME, CellMapping
 
@@ -24,11 +26,19 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ClusterShare(Message):
-    """One cluster's cells, and its share of all cells after QC; null where no cell remains."""
+    """One cluster's cells, and its share of all cells after QC; null where no cell remains.
+
+    ``low`` and ``high`` bound the share with the summary's confidence; null where the atlas could not calibrate them.
+    ``em_share`` is the share of assigned cells by EM, and ``shift`` the distance from the atlas's cells.
+    """
 
     cluster: str
     cells: int
     share: _Share | None
+    low: _Share | None = None
+    high: _Share | None = None
+    em_share: _Share | None = None
+    shift: Annotated[float, Field(ge=0)] | None = None
 
 
 class RemovedSummary(Message):
@@ -58,6 +68,24 @@ class QualitySummary(Message):
     gene_coverage: _Share
 
 
+class WarningSummary(Message):
+    """One reason to doubt the lot's composition."""
+
+    code: str
+    sentence: str
+
+
+class TrustSummary(Message):
+    """How far the composition may be trusted (``site_agent.cells.diagnostics``); null where it cannot be said."""
+
+    interval_confidence: float
+    unassigned_expected: _Share | None
+    unassigned_p_value: _Share | None
+    em_gap: _Share | None
+    cells_diagnosed: int
+    warnings: tuple[WarningSummary, ...]
+
+
 class MappingSummary(Message):
     """What ``summary.json`` holds."""
 
@@ -71,19 +99,25 @@ class MappingSummary(Message):
     clusters: tuple[ClusterShare, ...]
     unassigned: ClusterShare
     quality: QualitySummary
+    trust: TrustSummary
     limits: QualityLimits
     withheld: tuple[str, ...]
 
 
 def summary_of(
-    lot: LotMapping, limits: QualityLimits, *, atlas_sha256: str, where: tuple[str, ...] = ()
+    lot: LotMapping,
+    found: LotDiagnostics,
+    limits: QualityLimits,
+    *,
+    atlas_sha256: str,
+    where: tuple[str, ...] = (),
 ) -> MappingSummary:
     """Return the summary of one lot.
 
     Parameters
     ----------
-    lot : LotMapping
-        The lot.
+    lot, found : LotMapping, LotDiagnostics
+        The lot, and how far it may be trusted.
     limits : QualityLimits
         That it was held to.
     atlas_sha256 : str
@@ -96,7 +130,13 @@ def summary_of(
     def share(cells: int) -> float | None:
         return cells / lot.cells_after_qc if lot.cells_after_qc else None
 
-    counts = lot.counts.tolist()
+    columns = (
+        lot.counts.tolist(),
+        _nullable(found.composition.low),
+        _nullable(found.composition.high),
+        _nullable(np.clip(found.em_shares, 0.0, 1.0)),
+        _nullable(found.shifts),
+    )
     return MappingSummary(
         atlas=lot.mapping.atlas_name,
         atlas_sha256=atlas_sha256,
@@ -115,8 +155,8 @@ def summary_of(
             ),
         ),
         clusters=tuple(
-            ClusterShare(cluster=name, cells=cells, share=share(cells))
-            for name, cells in zip(lot.clusters, counts, strict=True)
+            ClusterShare(cluster=name, cells=cells, share=share(cells), low=low, high=high, em_share=em, shift=shift)
+            for name, cells, low, high, em, shift in zip(lot.clusters, *columns, strict=True)
         ),
         unassigned=ClusterShare(cluster=UNASSIGNED_NAME, cells=lot.unassigned, share=share(lot.unassigned)),
         quality=QualitySummary(
@@ -125,9 +165,21 @@ def summary_of(
             median_mitochondrial_share=quality.mitochondrial_share,
             gene_coverage=lot.gene_coverage,
         ),
+        trust=TrustSummary(
+            interval_confidence=found.composition.confidence,
+            unassigned_expected=found.excess.expected_share,
+            unassigned_p_value=found.excess.p_value,
+            em_gap=found.em_gap,
+            cells_diagnosed=found.cells,
+            warnings=tuple(WarningSummary(code=each.code, sentence=each.sentence) for each in found.warnings),
+        ),
         limits=limits,
         withheld=tuple(lot.withheld(limits)),
     )
+
+
+def _nullable(values: NDArray[np.float64]) -> list[float | None]:
+    return [value if np.isfinite(value) else None for value in values.tolist()]
 
 
 def write_mapping(

@@ -45,6 +45,8 @@ def test_both_files_hold_what_was_mapped(
     assert document["cells"]["in_file"] == 360
     assert document["cells"]["after_qc"] == 120
     assert sum(row["cells"] for row in document["clusters"]) + document["unassigned"]["cells"] == 120
+    assert all(row["low"] <= row["share"] <= row["high"] for row in document["clusters"])
+    assert document["trust"]["cells_diagnosed"] == sum(row["cells"] for row in document["clusters"])
     assert document["withheld"] == ["too-few-cells"]
     assert summary.cells.of_lot == 120
 

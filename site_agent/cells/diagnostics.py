@@ -1,0 +1,195 @@
+"""Whether a lot's mapping may be trusted: intervals, unassigned cells, sensitivity, shift, and words of warning.
+
+Rules:
+
+1. The hard count is the result. Nothing here changes it; a diagnostic only says when to doubt it.
+2. What needs points in the atlas's space (sensitivity, shift) looks at up to 5,000 cells of the lot, evenly spaced in
+   the file: enough for a share to within a percent point, and the same cells at every run.
+3. What the atlas could not calibrate is said as such and never guessed.
+
+The methods and their error rates are those of ``shared.atlas.proportions``.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.atlas.artefact import Atlas
+from shared.atlas.proportions import (
+    Composition,
+    ExcessUnassigned,
+    assumed_prior,
+    composition,
+    excess_unassigned,
+    probabilities,
+    saerens,
+    site_shift,
+)
+
+if TYPE_CHECKING:
+    from site_agent.cells.lot_mapping import LotMapping
+
+CELLS_DIAGNOSED = 5_000
+
+_COVERAGE = 0.9
+_ALPHA = 0.05  # one false word of warning in twenty sound lots: a reference of three lots can say no more
+_SENSITIVITY_GAP = 0.15  # EM's own error on real lots was up to .14: a gap within it says nothing
+_SHIFT_RATIO = 2.0  # against the shift between reference lots
+_CELLS_FOR_SHIFT = 50
+_SMALL_LOT = 100
+
+
+class WarningCode(StrEnum):
+    """Why a lot's composition should be doubted."""
+
+    SMALL_LOT = "small-lot"
+    GENES_MISSING = "genes-missing"
+    EXCESS_UNASSIGNED = "excess-unassigned"
+    SENSITIVE_SHARES = "sensitive-shares"
+    SITE_SHIFT = "site-shift"
+    NO_INTERVALS = "no-intervals"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LotWarning:
+    """One reason for doubt, as a code and as a sentence for the site."""
+
+    code: WarningCode
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LotDiagnostics:
+    """What is known about the trust that a lot's composition deserves. C clusters.
+
+    Attributes
+    ----------
+    composition : Composition
+        Shares with their intervals.
+    excess : ExcessUnassigned
+        Whether more cells are unassigned than in reference lots.
+    cells : int
+        Cells that sensitivity and shift looked at, after QC.
+    em_shares : ndarray, ``(C,)``
+        Shares of the assigned cells by EM, if nothing but the shares had changed; NaN without cells.
+    em_gap : float or None
+        Half the summed absolute difference from the hard shares of the same cells.
+    shifts : ndarray, ``(C,)``
+        How far each cluster's cells lie from the atlas's, in standard deviations of a cell; NaN without cells.
+    warnings : tuple of LotWarning
+        Empty where nothing speaks against the lot.
+    """
+
+    composition: Composition
+    excess: ExcessUnassigned
+    cells: int
+    em_shares: NDArray[np.float64]
+    em_gap: float | None
+    shifts: NDArray[np.float64]
+    warnings: tuple[LotWarning, ...]
+
+
+def diagnosed_cells(owner: NDArray[np.int32], n_lots: int, *, per_lot: int = CELLS_DIAGNOSED) -> NDArray[np.bool_]:
+    """Return which cells of a file to look at ``(n_cells,)``: up to ``per_lot`` of each lot, evenly spaced.
+
+    Parameters
+    ----------
+    owner : ndarray of int, ``(n_cells,)``
+        The number of each cell's lot, -1 for none.
+    """
+    chosen = np.zeros(owner.size, dtype=np.bool_)
+    for lot in range(n_lots):
+        rows = np.flatnonzero(owner == lot)
+        chosen[rows[np.linspace(0, rows.size - 1, min(per_lot, rows.size)).astype(np.int64)]] = True
+    return chosen
+
+
+def diagnose(atlas: Atlas, lot: "LotMapping") -> LotDiagnostics:
+    """Return the diagnostics of a lot whose mapping kept points of ``diagnosed_cells``."""
+    label, latent = _points(lot)
+    n_clusters = len(atlas.clusters)
+    counts = np.bincount(label, minlength=n_clusters)
+    sums = np.zeros((n_clusters, latent.shape[1]))
+    np.add.at(sums, label, latent.astype(np.float64))
+    em_shares, em_gap = np.full(n_clusters, np.nan), None
+    if label.size:
+        em_shares = saerens(probabilities(atlas, latent), assumed_prior(atlas))
+        em_gap = float(np.abs(em_shares - counts / label.size).sum() / 2)
+    shares = composition(atlas, lot.counts, lot.unassigned)
+    excess = excess_unassigned(atlas, lot.unassigned, lot.cells_after_qc)
+    shifts = site_shift(atlas, counts, sums)
+    return LotDiagnostics(
+        composition=shares,
+        excess=excess,
+        cells=int(label.size),
+        em_shares=em_shares,
+        em_gap=em_gap,
+        shifts=shifts,
+        warnings=tuple(_warnings(atlas, lot, shares, excess, em_gap, counts, shifts)),
+    )
+
+
+def _points(lot: "LotMapping") -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return labels ``(m,)`` and points ``(m, d)`` of the lot's assigned cells for which points were kept."""
+    mapping = lot.mapping
+    if mapping.latent is None:
+        return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
+    wanted = lot.kept & (mapping.label >= 0)
+    if mapping.latent_cells is None:
+        return mapping.label[wanted].astype(np.int64), mapping.latent[wanted]
+    both = wanted & mapping.latent_cells
+    return mapping.label[both].astype(np.int64), mapping.latent[wanted[mapping.latent_cells]]
+
+
+def _warnings(
+    atlas: Atlas,
+    lot: "LotMapping",
+    shares: Composition,
+    excess: ExcessUnassigned,
+    em_gap: float | None,
+    counts: NDArray[np.int64],
+    shifts: NDArray[np.float64],
+) -> list[LotWarning]:
+    found: list[LotWarning] = []
+
+    def warn(code: WarningCode, sentence: str) -> None:
+        found.append(LotWarning(code=code, sentence=sentence))
+
+    if lot.cells_after_qc < _SMALL_LOT:
+        warn(
+            WarningCode.SMALL_LOT,
+            f"{lot.cells_after_qc} cells remain after QC: below {_SMALL_LOT}, chance alone moves a share as much as "
+            "mapping does",
+        )
+    if lot.gene_coverage < _COVERAGE:
+        warn(
+            WarningCode.GENES_MISSING,
+            f"the file has {lot.gene_coverage:.0%} of the atlas's genes: the shares are less accurate than stated",
+        )
+    if excess.p_value is not None and excess.p_value < _ALPHA and excess.expected_share is not None:
+        warn(
+            WarningCode.EXCESS_UNASSIGNED,
+            f"{excess.share:.1%} of the cells are unassigned where reference lots have {excess.expected_share:.1%}: "
+            "the lot may hold a state that the atlas does not know",
+        )
+    if em_gap is not None and em_gap > _SENSITIVITY_GAP:
+        warn(
+            WarningCode.SENSITIVE_SHARES,
+            f"another way to count moves {em_gap:.0%} of the cells: the lot's cells differ from the reference's within "
+            "their clusters",
+        )
+    usual = atlas.lot_shifts.astype(np.float64)
+    far = (counts >= _CELLS_FOR_SHIFT) & np.isfinite(usual) & (shifts > _SHIFT_RATIO * usual)
+    if far.any():
+        names = ", ".join(name for name, is_far in zip(atlas.clusters, far.tolist(), strict=True) if is_far)
+        warn(
+            WarningCode.SITE_SHIFT,
+            f"cells of {names} lie more than {_SHIFT_RATIO:g} times as far from the atlas as those of reference lots: "
+            "another chemistry, handling or state",
+        )
+    if np.isnan(shares.low).all():
+        warn(WarningCode.NO_INTERVALS, "the atlas has too few reference lots to say how exact a share is")
+    return found
