@@ -40,6 +40,9 @@ class PayloadType(StrEnum):
     RESULTS = "application/vnd.crosslot.results+json"
     CHECKPOINT = "application/vnd.crosslot.checkpoint+json"
     LEDGER_ENTRY = "application/vnd.crosslot.ledger-entry+json"
+    RELEASE_DECISION = "application/vnd.crosslot.release-decision+json"
+    TERMS_ACCEPTANCE = "application/vnd.crosslot.terms-acceptance+json"
+    BUNDLE = "application/vnd.crosslot.bundle+json"
 
 
 PAYLOAD_LIMITS: Final[Mapping[PayloadType, int]] = {
@@ -52,6 +55,9 @@ PAYLOAD_LIMITS: Final[Mapping[PayloadType, int]] = {
     PayloadType.RESULTS: 32 * _KIB * _KIB,
     PayloadType.CHECKPOINT: 4 * _KIB,
     PayloadType.LEDGER_ENTRY: 16 * _KIB,
+    PayloadType.RELEASE_DECISION: 8 * _KIB,
+    PayloadType.TERMS_ACCEPTANCE: 8 * _KIB,
+    PayloadType.BUNDLE: 4 * _KIB * _KIB,
 }
 """The largest payload of each kind, bytes (SPEC 1.4)."""
 

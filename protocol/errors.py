@@ -53,6 +53,7 @@ class ErrorCode(StrEnum):
     NOT_APPROVED = "not-approved"
     STEWARD_REFUSED = "steward-refused"
     AWAITING_STEWARD = "awaiting-steward"
+    TERMS_NOT_ACCEPTED = "terms-not-accepted"
     # The site's own work
     MAPPING_UNDER_WAY = "mapping-under-way"
     NO_LOTS = "no-lots"
@@ -102,6 +103,7 @@ SENTENCES: Final[Mapping[ErrorCode, str]] = {
     ErrorCode.NOT_APPROVED: "The site's steward has not approved this release.",
     ErrorCode.STEWARD_REFUSED: "The site's steward refused this release.",
     ErrorCode.AWAITING_STEWARD: "The site's steward has yet to decide.",
+    ErrorCode.TERMS_NOT_ACCEPTED: "The site's steward has not accepted the study's terms.",
     ErrorCode.MAPPING_UNDER_WAY: "The site is still mapping its lots.",
     ErrorCode.NO_LOTS: "The site holds no lot for this study.",
     ErrorCode.LOTS_UNREADABLE: "The site could not read its lots.",

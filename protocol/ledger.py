@@ -10,7 +10,6 @@ offline.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
@@ -38,6 +37,7 @@ class LedgerEvent(StrEnum):
     REFUSED = "refused"
     RELEASED = "released"  # a report was sealed
     POLICY_CHANGED = "policy-changed"
+    TERMS_ACCEPTED = "terms-accepted"
 
 
 class LedgerRecord(Message):
@@ -92,12 +92,11 @@ class LedgerError(RefusedError):
         self.number = number
 
 
-@dataclass(frozen=True, kw_only=True)
-class Head:
+class Head(Message):
     """Where a ledger ends: its length, and the hash of its last envelope."""
 
-    length: int
-    last_sha256: Sha256
+    length: Annotated[int, Field(ge=0)]
+    last_sha256: Digest
 
 
 def seal_entry(record: LedgerRecord, head: Head, *, site: SiteId, key: SigningKey) -> bytes:

@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from protocol.codec import sha256
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.identifiers import Digest, Instant, Nonce, Sha256, SiteSlug, StudySlug, time_of
+from protocol.ledger import Head
 from protocol.message import Message
 
 MAXIMUM_VALIDITY: Final = timedelta(hours=24)
@@ -68,6 +69,7 @@ class Answer(Message):
     status: AnswerStatus
     code: ErrorCode | None = None
     reports: Annotated[tuple[Digest, ...], Field(max_length=5_000)] = ()  # of each report's envelope, sorted
+    ledger: Head | None = None  # where the site's ledger ended before this answer: the coordinator countersigns it
 
     @model_validator(mode="after")
     def _status_says_what_comes(self) -> Self:
@@ -141,7 +143,9 @@ def check_asks_for(query: Query, *, study: str, plan_sha256: Sha256, atlas_sha25
         raise ProtocolError(ErrorCode.ATLAS_MISMATCH)
 
 
-def answer_with_reports(query: Query, query_payload: bytes, report_envelopes: Iterable[bytes]) -> Answer:
+def answer_with_reports(
+    query: Query, query_payload: bytes, report_envelopes: Iterable[bytes], *, ledger: Head | None = None
+) -> Answer:
     """Return the answer that names the given sealed reports."""
     return Answer(
         study=query.study,
@@ -150,10 +154,13 @@ def answer_with_reports(query: Query, query_payload: bytes, report_envelopes: It
         query_sha256=sha256(query_payload),
         status=AnswerStatus.REPORTS,
         reports=tuple(sorted({sha256(envelope) for envelope in report_envelopes})),
+        ledger=ledger,
     )
 
 
-def answer_with_code(query: Query, query_payload: bytes, status: AnswerStatus, code: ErrorCode) -> Answer:
+def answer_with_code(
+    query: Query, query_payload: bytes, status: AnswerStatus, code: ErrorCode, *, ledger: Head | None = None
+) -> Answer:
     """Return the answer that says by a code why no reports come."""
     return Answer(
         study=query.study,
@@ -162,6 +169,7 @@ def answer_with_code(query: Query, query_payload: bytes, status: AnswerStatus, c
         query_sha256=sha256(query_payload),
         status=status,
         code=code,
+        ledger=ledger,
     )
 
 

@@ -1,7 +1,8 @@
 """Who may sign what (SPEC 2.5).
 
-The coordinator signs study plans, atlas manifests, rosters, queries, results and the checkpoints of sites' ledgers; a
-site signs its own answers, lot reports and ledger entries. A roster pins one key to each party; whoever holds it can
+The coordinator signs study plans, atlas manifests, rosters, queries, results, the checkpoints of sites' ledgers and
+bundles; a site signs its own answers, lot reports and ledger entries; what a site's steward signs stays at the site
+(``protocol.steward``). A roster pins one key to each party; whoever holds it can
 check everything that crossed, at any later time and without a network. The functions here are the only way from
 received bytes to a believed message: they verify, decode, and check that the signer is the party that the message
 names.
@@ -33,6 +34,7 @@ COORDINATOR_SIGNS: Final = frozenset(
         PayloadType.QUERY,
         PayloadType.RESULTS,
         PayloadType.CHECKPOINT,
+        PayloadType.BUNDLE,
     }
 )
 SITE_SIGNS: Final = frozenset({PayloadType.ANSWER, PayloadType.LOT_REPORT, PayloadType.LEDGER_ENTRY})

@@ -25,6 +25,7 @@ from shared.runtime.files import write_atomically
 from simulations.keys import pseudonym_secret
 from simulations.study_source import StudySource
 from site_agent.agent import Agent
+from site_agent.release.ledger import Ledger
 
 
 @dataclass(kw_only=True, eq=False)
@@ -33,6 +34,7 @@ class SimulatedSite:
 
     site: SiteId
     agent: Agent
+    ledger: Ledger
     log: list[str]
     replies: list[Reply | BareCode] = field(default_factory=list)
 
@@ -94,6 +96,8 @@ def _write_site(folder: Path, source: StudySource, site: SimulatedSite) -> None:
             write_atomically(folder / "sent" / f"answer-{number}-report-{position:03d}.json", envelope)
     write_atomically(folder / "site.log", "".join(f"{line}\n" for line in site.log).encode())
     write_atomically(folder / "pseudonyms.csv", _pseudonyms(source, site.site))
+    for number, envelope in enumerate(site.ledger.envelopes()):
+        write_atomically(folder / "ledger" / f"{number:09d}.json", envelope)
 
 
 def _pseudonyms(source: StudySource, site: SiteId) -> bytes:

@@ -3,33 +3,36 @@
 In this order, and nothing is computed before the query and the plan are believed (SPEC 3.4 to 3.6, 5):
 
 1. The coordinator signed the query; it is for this site, of this time, and was not taken before.
-2. The coordinator signed the plan that the query names; the site's own policy allows both.
+2. The coordinator signed the plan that the query names; the site's own policy allows both, and the steward has
+   accepted the study's terms where it has any.
 3. The lots are mapped and summarised by the source of reports; what fails a disclosure rule is held back.
-4. The rest waits in the airlock until a person, or the policy on that person's behalf, has decided on every lot.
+4. Clusters that the steward withholds are widened. The rest waits in the airlock until a person, or the policy on that
+   person's behalf, has decided on every lot.
    Until then the answer is "waiting": a person's delay blocks nothing. Where a rule asks for review, only a person
    can decide (SPEC 5.8).
 5. What was approved passes the gate, is sealed, and is named by a signed answer.
 
-Whatever fails is answered with a catalogued code; its text goes to the site's own log.
+Whatever fails is answered with a catalogued code; its text goes to the site's own log. What was asked, released and
+answered stands in the ledger before it leaves (SPEC 6.1).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from protocol.codec import encode
+from protocol.codec import encode, sha256
 from protocol.envelopes import PayloadType, seal
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.exchange import Ask, BareCode, Reply
-from protocol.identifiers import SiteId
+from protocol.identifiers import Pseudonym, Sha256, SiteId, StudyId, instant
+from protocol.ledger import LedgerEvent, LedgerRecord
 from protocol.plan import StudyPlan
 from protocol.policy import EffectiveRules, check_coordinator, effective, policy_or_refuse
 from protocol.queries import (
     Answer,
     AnswerStatus,
     Query,
-    ReplayWindow,
     answer_with_code,
     answer_with_reports,
     check_asks_for,
@@ -38,13 +41,17 @@ from protocol.queries import (
 from protocol.report import LotReport
 from protocol.roster import Believed, open_plan, open_query
 from protocol.signing import SigningKey, VerifyingKey
+from protocol.steward import open_acceptance
 from shared.errors import CrosslotError
 from site_agent.release.airlock import Airlock
-from site_agent.release.decisions import Held, State
-from site_agent.release.earlier_releases import EarlierRelease
+from site_agent.release.decisions import Held, Provenance, State
 from site_agent.release.gate import release
+from site_agent.release.ledger import Ledger
 from site_agent.release.lots_together import JudgedLot, judge_together
+from site_agent.release.offers import Offer
+from site_agent.release.site_records import SiteRecords
 from site_agent.release.summaries import pad
+from site_agent.release.withheld_clusters import withhold_clusters
 
 
 class _LotsUnreadable(Exception):  # noqa: N818 - not an error of its own: it carries a logged one to its answer
@@ -54,8 +61,8 @@ class _LotsUnreadable(Exception):  # noqa: N818 - not an error of its own: it ca
 class ReportSource(Protocol):
     """Where an agent gets the reports of its lots; behind it are the cells."""
 
-    def __call__(self, rules: EffectiveRules) -> Sequence[LotReport]:
-        """Return a report of every lot that the study asks for.
+    def __call__(self, rules: EffectiveRules) -> Sequence[Offer]:
+        """Return a report of every lot that the study asks for, and what it was made of.
 
         Raises
         ------
@@ -66,11 +73,12 @@ class ReportSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SiteIdentity:
-    """Who this site is, and whom it believes."""
+    """Who this site is, and whom it believes; without a steward's key only the policy can approve."""
 
     site: SiteId
     key: SigningKey
     coordinator: VerifyingKey
+    steward: VerifyingKey | None = None
 
 
 class Agent:
@@ -86,6 +94,10 @@ class Agent:
         The source of lot reports.
     airlock
         Where reports wait for a decision.
+    ledger
+        Where all that is asked and released is written down.
+    records
+        What must be found again after a restart.
     log
         Takes lines for the site's own log; they may say what no answer may.
     """
@@ -97,14 +109,17 @@ class Agent:
         policy: bytes | None,
         reports: ReportSource,
         airlock: Airlock,
+        ledger: Ledger,
+        records: SiteRecords,
         log: Callable[[str], None],
     ) -> None:
         self._identity = identity
         self._policy = policy
         self._reports = reports
         self._airlock = airlock
+        self._ledger = ledger
+        self._records = records
         self._log = log
-        self._window = ReplayWindow()
 
     def answer(self, ask: Ask, now: datetime) -> Reply | BareCode:
         """Return the answer to what the coordinator sent, at the given time."""
@@ -113,21 +128,32 @@ class Agent:
         except ProtocolError as error:
             self._log(f"query refused: {error}")
             return BareCode(code=error.code)
+        except CrosslotError as error:  # what was taken cannot be kept, or is damaged: nothing may leave
+            self._log(f"query refused: {error}")
+            return BareCode(code=ErrorCode.INTERNAL)
         try:
-            return self._reply(query, ask.plan, now)
+            return self._answered(query, ask.plan, now)
+        except CrosslotError as error:  # the ledger: what cannot be written down is not said
+            self._log(f"study {query.message.study}: {error}")
+            return BareCode(code=ErrorCode.INTERNAL)
+
+    def _answered(self, query: Believed[Query], plan: bytes, now: datetime) -> Reply:
+        try:
+            return self._reply(query, plan, now)
         except ProtocolError as error:
             self._log(f"study {query.message.study}: {error}")
-            return self._said(query, AnswerStatus.REFUSED, error.code)
+            return self._said(query, AnswerStatus.REFUSED, error.code, now)
         except _LotsUnreadable:
-            return self._said(query, AnswerStatus.FAILED, ErrorCode.LOTS_UNREADABLE)
+            return self._said(query, AnswerStatus.FAILED, ErrorCode.LOTS_UNREADABLE, now)
         except Exception as error:  # noqa: BLE001 - whatever it is: its code leaves, signed, and its text stays here
             self._log(f"study {query.message.study}: {type(error).__name__}: {error}")
-            return self._said(query, AnswerStatus.FAILED, ErrorCode.INTERNAL)
+            return self._said(query, AnswerStatus.FAILED, ErrorCode.INTERNAL, now)
 
     def _believed_query(self, envelope: bytes, now: datetime) -> Believed[Query]:
         query = open_query(envelope, self._identity.coordinator)
         check_query(query.message, site=self._identity.site, now=now)
-        self._window = self._window.take(query.message, now=now)
+        self._records.keep_taken(self._records.taken().take(query.message, now=now))
+        self._write(LedgerEvent.ASKED, query.message.study, now, subject_sha256=query.payload_sha256)
         return query
 
     def _reply(self, query: Believed[Query], plan_envelope: bytes, now: datetime) -> Reply:
@@ -139,18 +165,22 @@ class Agent:
             atlas_sha256=plan.message.atlas.sha256,
         )
         rules = self._rules(plan.message)
+        self._records.keep_plan(plan)
+        if not self._accepted(rules):
+            return self._said(query, AnswerStatus.WAITING, ErrorCode.TERMS_NOT_ACCEPTED, now)
         offered = self._offered(rules)
         if not offered:
-            return self._said(query, AnswerStatus.FAILED, ErrorCode.NO_LOTS)
-        passing = self._passing(offered, rules)
+            return self._said(query, AnswerStatus.FAILED, ErrorCode.NO_LOTS, now)
+        provenance = {offer.report.lot: offer.provenance for offer in offered}
+        passing = self._passing(offered, provenance, rules)
         if not passing:
-            return self._said(query, AnswerStatus.REFUSED, ErrorCode.DISCLOSURE_REFUSED)
-        held = [self._decided(lot, rules, now) for lot in passing]
+            return self._said(query, AnswerStatus.REFUSED, ErrorCode.DISCLOSURE_REFUSED, now)
+        held = [self._decided(lot, provenance[lot.report.lot], rules, now) for lot in passing]
         if any(each.state is State.PENDING for each in held):
-            return self._said(query, AnswerStatus.WAITING, ErrorCode.AWAITING_STEWARD)
+            return self._said(query, AnswerStatus.WAITING, ErrorCode.AWAITING_STEWARD, now)
         approved = [each for each in held if each.approval is not None]
         if not approved:
-            return self._said(query, AnswerStatus.REFUSED, ErrorCode.STEWARD_REFUSED)
+            return self._said(query, AnswerStatus.REFUSED, ErrorCode.STEWARD_REFUSED, now)
         return self._released(query, approved, rules, now)
 
     def _rules(self, plan: StudyPlan) -> EffectiveRules:
@@ -160,7 +190,19 @@ class Agent:
             raise ProtocolError(ErrorCode.POLICY_DAMAGED, f"The policy is that of {policy.site}.")
         return effective(policy, plan)
 
-    def _offered(self, rules: EffectiveRules) -> Sequence[LotReport]:
+    def _accepted(self, rules: EffectiveRules) -> bool:
+        """Return whether the study has no terms, or the steward accepted them for this plan (SPEC 5.11)."""
+        terms = rules.plan.terms_sha256
+        if terms is None:
+            return True
+        envelope, steward = self._records.acceptance(rules.plan.study), self._identity.steward
+        if envelope is None or steward is None:
+            return False
+        accepted = open_acceptance(envelope, steward)
+        named = (accepted.study, accepted.site, accepted.plan_sha256, accepted.terms_sha256)
+        return named == (rules.plan.study, rules.site, rules.plan_sha256, terms)
+
+    def _offered(self, rules: EffectiveRules) -> Sequence[Offer]:
         try:
             return self._reports(rules)
         except ProtocolError:
@@ -169,13 +211,22 @@ class Agent:
             self._log(f"study {rules.plan.study}: {error}" + (f" ({error.hint})" if error.hint else ""))
             raise _LotsUnreadable from error
 
-    def _passing(self, offered: Sequence[LotReport], rules: EffectiveRules) -> list[JudgedLot]:
+    def _passing(
+        self, offered: Sequence[Offer], provenance: Mapping[Pseudonym, Provenance | None], rules: EffectiveRules
+    ) -> list[JudgedLot]:
         """Return the reports that no rule fails; why the others are held back stays in the site's log."""
-        judged = judge_together([self._versioned(report) for report in offered], rules, earlier=self._earlier)
+        judged = judge_together(
+            [self._versioned(self._without_withheld(offer.report, rules)) for offer in offered],
+            rules,
+            earlier=lambda report: self._airlock.earlier(report, provenance[report.lot]),
+        )
         for lot in judged:
             if lot.failures:
                 self._log(f"lot {lot.report.lot} is held back: {'; '.join(lot.failures)}")
         return [lot for lot in judged if not lot.failures]
+
+    def _without_withheld(self, report: LotReport, rules: EffectiveRules) -> LotReport:
+        return withhold_clusters(report, self._airlock.withheld_clusters(report.study, report.lot), rules)
 
     def _versioned(self, report: LotReport) -> LotReport:
         """Return the report under the version that it leaves by: a lot that changed since it was sent takes the next.
@@ -194,16 +245,13 @@ class Agent:
             return latest
         return pad(report.model_copy(update={"version": latest.version + 1}))
 
-    def _earlier(self, report: LotReport) -> tuple[EarlierRelease, ...]:
-        # Whether the cells were the same is not recorded yet; taken as other cells, differences are judged.
-        sent = [each for each in self._airlock.held().values() if each.state is State.SENT and each.lot == report.lot]
-        return tuple(
-            EarlierRelease(report=each.report, same_cells=False) for each in sent if each.payload != encode(report)
-        )
-
-    def _decided(self, lot: JudgedLot, rules: EffectiveRules, now: datetime) -> Held:
-        held = self._airlock.submit(lot.report, at=now)
+    def _decided(self, lot: JudgedLot, provenance: Provenance | None, rules: EffectiveRules, now: datetime) -> Held:
+        known = self._airlock.held().get(sha256(encode(lot.report)))
+        held = self._airlock.submit(lot.report, at=now, provenance=provenance)
+        if known is None or known.state is State.VOIDED:
+            self._write_about(held, LedgerEvent.SUBMITTED, now)
         if held.state is State.PENDING and rules.auto_approved and not lot.needs_review:
+            self._write_about(held, LedgerEvent.APPROVED, now, automatic=True)
             self._airlock.approve_by_policy(held.payload_sha256, rules, at=now)
         return self._airlock.find(held.payload_sha256)
 
@@ -217,17 +265,72 @@ class Agent:
                 each.approval,
                 self._identity.key,
                 lots_offered=len(approved),
-                earlier=self._earlier(each.report),
+                earlier=self._airlock.earlier(each.report, each.provenance),
+                steward=self._identity.steward,
             )
             for each in approved
         )
-        for each in approved:
+        for each, envelope in zip(approved, envelopes, strict=True):
+            self._write_about(each, LedgerEvent.RELEASED, now, envelope_sha256=sha256(envelope))
             if each.state is State.APPROVED:
                 self._airlock.mark_sent(each.payload_sha256, at=now)
-        return self._sealed(answer_with_reports(query.message, query.payload, envelopes), envelopes)
+        answer = answer_with_reports(query.message, query.payload, envelopes, ledger=self._ledger.head())
+        return self._sealed(answer, envelopes, now)
 
-    def _said(self, query: Believed[Query], status: AnswerStatus, code: ErrorCode) -> Reply:
-        return self._sealed(answer_with_code(query.message, query.payload, status, code), ())
+    def _said(self, query: Believed[Query], status: AnswerStatus, code: ErrorCode, now: datetime) -> Reply:
+        answer = answer_with_code(query.message, query.payload, status, code, ledger=self._ledger.head())
+        return self._sealed(answer, (), now)
 
-    def _sealed(self, answer: Answer, envelopes: tuple[bytes, ...]) -> Reply:
-        return Reply(answer=seal(encode(answer), PayloadType.ANSWER, self._identity.key), reports=envelopes)
+    def _sealed(self, answer: Answer, envelopes: tuple[bytes, ...], now: datetime) -> Reply:
+        payload = encode(answer)
+        envelope = seal(payload, PayloadType.ANSWER, self._identity.key)
+        self._write(
+            LedgerEvent.ANSWERED,
+            answer.study,
+            now,
+            subject_sha256=sha256(payload),
+            envelope_sha256=sha256(envelope),
+            code=answer.code,
+        )
+        return Reply(answer=envelope, reports=envelopes)
+
+    def _write_about(
+        self,
+        held: Held,
+        event: LedgerEvent,
+        now: datetime,
+        *,
+        envelope_sha256: Sha256 | None = None,
+        automatic: bool | None = None,
+    ) -> None:
+        record = LedgerRecord(
+            event=event,
+            at=instant(now),
+            study=held.study,
+            lot=held.lot,
+            subject_sha256=held.payload_sha256,
+            envelope_sha256=envelope_sha256,
+            cells_sha256=None if held.provenance is None else held.provenance.cells_sha256,
+            automatic=automatic,
+        )
+        self._ledger.append(record)
+
+    def _write(
+        self,
+        event: LedgerEvent,
+        study: StudyId,
+        now: datetime,
+        *,
+        subject_sha256: Sha256,
+        envelope_sha256: Sha256 | None = None,
+        code: ErrorCode | None = None,
+    ) -> None:
+        record = LedgerRecord(
+            event=event,
+            at=instant(now),
+            study=study,
+            subject_sha256=subject_sha256,
+            envelope_sha256=envelope_sha256,
+            code=code,
+        )
+        self._ledger.append(record)

@@ -14,9 +14,11 @@ from pydantic import ValidationError
 
 from protocol.codec import decode, encode, sha256
 from protocol.errors import ErrorCode, ProtocolError
-from protocol.identifiers import Sha256, instant
+from protocol.identifiers import Pseudonym, Sha256, StudyId, instant
 from protocol.policy import EffectiveRules
 from protocol.report import LotReport
+from protocol.signing import SigningKey
+from protocol.steward import Meaning, ReleaseDecision, seal_decision
 from shared.errors import InputError, RefusedError
 from site_agent.release.append_log import AppendLog
 from site_agent.release.decisions import (
@@ -26,7 +28,6 @@ from site_agent.release.decisions import (
     Approval,
     EventKind,
     Held,
-    Meaning,
     Provenance,
     State,
     after,
@@ -51,6 +52,7 @@ class Airlock:
     def __init__(self, log: AppendLog) -> None:
         self._log = log
         self._held: dict[Sha256, Held] = {}
+        self._withheld: dict[tuple[StudyId, Pseudonym], frozenset[int]] = {}
         self._known = 0
 
     def held(self) -> Mapping[Sha256, Held]:
@@ -76,7 +78,8 @@ class Airlock:
     def submit(self, report: LotReport, *, at: datetime, provenance: Provenance | None = None) -> Held:
         """Return the report's place in the airlock; what else waits of the same lot is voided.
 
-        To submit the same bytes again changes nothing, whatever was decided about them.
+        To submit the same bytes again changes nothing, whatever was decided about them. Voided bytes were not decided
+        about: they wait again.
 
         Parameters
         ----------
@@ -90,7 +93,7 @@ class Airlock:
         held, position = self._read()
         payload = encode(report)
         digest = sha256(payload)
-        if digest in held:
+        if digest in held and held[digest].state is not State.VOIDED:
             return held[digest]
         for other in list(held.values()):
             superseded = (other.study, other.lot) == (report.study, report.lot)
@@ -135,8 +138,57 @@ class Airlock:
             and ((held.study, held.lot) == (report.study, report.lot) or _same_lot(held.provenance, provenance))
         )
 
-    def approve(self, payload_sha256: Sha256, *, by: str, at: datetime, reason: str | None = None) -> Approval:
-        """Return a person's approval of one waiting report, recorded.
+    def withheld_clusters(self, study: StudyId, lot: Pseudonym) -> frozenset[int]:
+        """Return the positions of the clusters that the steward withholds of a lot, in every report of it."""
+        self._read()
+        return self._withheld.get((study, lot), frozenset())
+
+    def withhold(
+        self,
+        payload_sha256: Sha256,
+        report: LotReport,
+        clusters: frozenset[int],
+        *,
+        by: str,
+        at: datetime,
+        reason: str | None = None,
+    ) -> Held:
+        """Return the place of a report that shows less of a lot, in place of one that waits; the old one is voided.
+
+        Parameters
+        ----------
+        payload_sha256
+            The report that waits.
+        report
+            What would leave instead.
+        clusters
+            All positions that are withheld of the lot from now on.
+        by, at, reason
+            Who decides, when, and why.
+
+        Raises
+        ------
+        InputError
+            If the airlock has no such report, or no name is given.
+        RefusedError
+            If it is neither pending nor approved.
+        """
+        held, position = self._read()
+        old = found(held, payload_sha256)
+        if (old.state, EventKind.VOIDED) not in NEXT_STATE:
+            raise RefusedError(
+                f"expected a report that still waits, found one that is {old.state.value}",
+                hint="what has left cannot be withheld",
+            )
+        event = _event_about(old, EventKind.WITHHELD, at, by=by.strip(), reason=reason or None)
+        event = event.model_copy(update={"payload_sha256": None, "clusters": tuple(sorted(clusters))})
+        self._append(event, position)
+        return self.submit(report, at=at, provenance=old.provenance)
+
+    def approve(
+        self, payload_sha256: Sha256, *, by: str, at: datetime, key: SigningKey, reason: str | None = None
+    ) -> Approval:
+        """Return a person's approval of one waiting report, signed by the steward's key and recorded.
 
         Raises
         ------
@@ -148,7 +200,9 @@ class Airlock:
         name = by.strip()
         if not name or name == AUTOMATIC:
             raise InputError("an approval: expected the name of the person who approves", hint="give --by NAME")
-        return self._approve(payload_sha256, by=name, at=at, meaning=Meaning.APPROVED_FOR_RELEASE, reason=reason)
+        return self._approve(
+            payload_sha256, by=name, at=at, meaning=Meaning.APPROVED_FOR_RELEASE, reason=reason or None, key=key
+        )
 
     def approve_by_policy(self, payload_sha256: Sha256, rules: EffectiveRules, *, at: datetime) -> Approval:
         """Return the policy's approval of one waiting report, recorded as such.
@@ -172,8 +226,8 @@ class Airlock:
             reason=f"auto_approve of policy version {rules.policy_version}",
         )
 
-    def refuse(self, payload_sha256: Sha256, *, by: str, at: datetime, reason: str) -> None:
-        """Record that a person refuses one waiting report, and why.
+    def refuse(self, payload_sha256: Sha256, *, by: str, at: datetime, key: SigningKey, reason: str) -> None:
+        """Record that a person refuses one waiting report, and why, signed by the steward's key.
 
         Raises
         ------
@@ -191,6 +245,7 @@ class Airlock:
             by=by.strip(),
             meaning=Meaning.REFUSED_FOR_RELEASE,
             reason=reason.strip(),
+            key=key,
         )
 
     def mark_sent(self, payload_sha256: Sha256, *, at: datetime) -> None:
@@ -206,9 +261,16 @@ class Airlock:
         self._decide(payload_sha256, EventKind.SENT, at)
 
     def _approve(
-        self, payload_sha256: Sha256, *, by: str, at: datetime, meaning: Meaning, reason: str | None
+        self,
+        payload_sha256: Sha256,
+        *,
+        by: str,
+        at: datetime,
+        meaning: Meaning,
+        reason: str | None,
+        key: SigningKey | None = None,
     ) -> Approval:
-        decided = self._decide(payload_sha256, EventKind.APPROVED, at, by=by, meaning=meaning, reason=reason)
+        decided = self._decide(payload_sha256, EventKind.APPROVED, at, by=by, meaning=meaning, reason=reason, key=key)
         approval = decided.approval
         assert approval is not None  # noqa: S101 - an approved report has its approval
         return approval
@@ -222,10 +284,14 @@ class Airlock:
         by: str | None = None,
         meaning: Meaning | None = None,
         reason: str | None = None,
+        key: SigningKey | None = None,
     ) -> Held:
         held, position = self._read()
         event = _event_about(found(held, payload_sha256), kind, at, by=by, meaning=meaning, reason=reason)
         decided = after(held[payload_sha256], event)
+        if key is not None:
+            event = event.model_copy(update={"decision": _signed(event, held[payload_sha256], key)})
+            decided = after(held[payload_sha256], event)
         self._append(event, position)
         return decided
 
@@ -236,7 +302,11 @@ class Airlock:
         # Only what is new is read: events are never changed.
         for record in self._log.read(self._known):
             try:
-                apply(self._held, decode(AirlockEvent, record, limit=EVENT_LIMIT))
+                event = decode(AirlockEvent, record, limit=EVENT_LIMIT)
+                if event.kind is EventKind.WITHHELD:
+                    self._withheld[event.study, event.lot] = frozenset(event.clusters)
+                else:
+                    apply(self._held, event)
             except (ProtocolError, RefusedError, InputError) as error:
                 raise InputError(
                     f"airlock: record {self._known} is damaged: {error}",
@@ -244,6 +314,22 @@ class Airlock:
                 ) from None
             self._known += 1
         return self._held, self._known
+
+
+def _signed(event: AirlockEvent, held: Held, key: SigningKey) -> str:
+    assert event.by is not None  # noqa: S101 - a person decides, and has given a name
+    assert event.meaning is not None  # noqa: S101 - the same
+    decision = ReleaseDecision(
+        study=held.study,
+        site=held.report.site,
+        lot=held.lot,
+        payload_sha256=held.payload_sha256,
+        meaning=event.meaning,
+        by=event.by,
+        at=event.at,
+        reason=event.reason,
+    )
+    return seal_decision(decision, key).decode("ascii")
 
 
 def _event_about(

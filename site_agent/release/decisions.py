@@ -2,10 +2,12 @@
 
     pending --approve--> approved --send--> sent
     pending --refuse---> refused
-    pending, approved --a changed report of the same lot--> voided
+    pending, approved --a changed report of the same lot--> voided --the same bytes again--> pending
 
 An approval is for exact bytes: it names the SHA-256 of the payload, who approved it, when, what the signature means,
-and the reason where a rule warned. What was decided is never decided again: a refused report needs a new version.
+and the reason where a rule warned; a person's is signed by the steward's key. What was decided is never decided
+again: a refused report needs a new version. A steward may withhold clusters of a lot: what the lot's report shows of
+them from then on is their order of magnitude (``withheld_clusters``).
 Everything here is values in and values out; ``airlock`` keeps them.
 """
 
@@ -17,12 +19,14 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from protocol.codec import decode, sha256
-from protocol.envelopes import PAYLOAD_LIMITS, PayloadType
+from protocol.envelopes import PAYLOAD_LIMITS, PayloadType, envelope_limit
 from protocol.identifiers import Digest, Instant, Label, LotPseudonym, Pseudonym, Sha256, StudyId, StudySlug
 from protocol.message import Message
 from protocol.report import LotReport
+from protocol.steward import Meaning
 from shared.errors import InputError, RefusedError
 
+DECISION_LIMIT: Final = envelope_limit(PayloadType.RELEASE_DECISION)
 EVENT_LIMIT: Final = 4 * PAYLOAD_LIMITS[PayloadType.LOT_REPORT]
 """The largest event, bytes: a payload within a payload, its quotes escaped."""
 
@@ -37,14 +41,6 @@ class State(StrEnum):
     VOIDED = "voided"
 
 
-class Meaning(StrEnum):
-    """What a decision's signature means."""
-
-    APPROVED_FOR_RELEASE = "approved-for-release"
-    REFUSED_FOR_RELEASE = "refused-for-release"
-    RELEASED_BY_POLICY = "released-by-policy"
-
-
 class EventKind(StrEnum):
     """What happened."""
 
@@ -53,6 +49,7 @@ class EventKind(StrEnum):
     REFUSED = "refused"
     SENT = "sent"
     VOIDED = "voided"
+    WITHHELD = "withheld"  # of a lot, whatever its report
 
 
 NEXT_STATE: Final[Mapping[tuple[State, EventKind], State]] = {
@@ -71,15 +68,17 @@ class AirlockEvent(Message):
     schema_id: Literal["crosslot.airlock-event/1"] = Field(default="crosslot.airlock-event/1", alias="schema")
     kind: EventKind
     at: Instant
-    payload_sha256: Digest
+    payload_sha256: Digest | None = None  # of the report; of a withheld cluster there is none
     study: StudySlug
     lot: LotPseudonym
+    clusters: Annotated[tuple[int, ...], Field(max_length=256)] = ()  # positions withheld; all of them, each time
     payload: Annotated[str, Field(max_length=EVENT_LIMIT)] | None = None  # of a submitted report, its exact text
     lot_sha256: Digest | None = None  # of a submitted report, its provenance
     cells_sha256: Digest | None = None
     by: Label | None = None
     meaning: Meaning | None = None
     reason: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
+    decision: Annotated[str, Field(max_length=DECISION_LIMIT)] | None = None  # the steward's signed envelope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +111,8 @@ class Approval:
         What the signature means.
     reason
         Why, where a rule warned.
-    automatic
-        Whether the policy decided, and no person.
+    decision
+        The steward's signed envelope; None where the policy decided.
     """
 
     payload_sha256: Sha256
@@ -121,6 +120,7 @@ class Approval:
     at: Instant
     meaning: Meaning
     reason: str | None = None
+    decision: bytes | None = None
 
     @property
     def automatic(self) -> bool:
@@ -141,6 +141,7 @@ class Held:
     state: State = State.PENDING
     approval: Approval | None = None
     refusal_reason: str | None = None
+    refused_by: str | None = None
 
     @property
     def report(self) -> LotReport:
@@ -158,15 +159,18 @@ def apply(held: dict[Sha256, Held], event: AirlockEvent) -> None:
     InputError
         If it is about a report that was never submitted.
     """
+    digest = event.payload_sha256
+    if digest is None:
+        raise RefusedError("expected an event that names its report")
     if event.kind is not EventKind.SUBMITTED:
-        held[event.payload_sha256] = after(found(held, event.payload_sha256), event)
+        held[digest] = after(found(held, digest), event)
         return
     payload = (event.payload or "").encode("utf-8")
-    if sha256(payload) != event.payload_sha256 or event.payload_sha256 in held:
+    if sha256(payload) != digest or (digest in held and held[digest].state is not State.VOIDED):
         raise RefusedError("expected a new report with its own hash")
-    held[event.payload_sha256] = Held(
+    held[digest] = Held(
         payload=payload,
-        payload_sha256=event.payload_sha256,
+        payload_sha256=digest,
         study=event.study,
         lot=event.lot,
         submitted_at=event.at,
@@ -195,7 +199,7 @@ def after(held: Held, event: AirlockEvent) -> Held:
             hint="a decision is final; a changed report is submitted anew",
         )
     if event.kind is EventKind.REFUSED:
-        return replace(held, state=state, refusal_reason=event.reason)
+        return replace(held, state=state, refusal_reason=event.reason, refused_by=event.by)
     if event.kind is EventKind.VOIDED:
         return replace(held, state=state, approval=None)
     if event.kind is EventKind.SENT:
@@ -203,7 +207,12 @@ def after(held: Held, event: AirlockEvent) -> Held:
     if event.by is None or event.meaning is None:
         raise RefusedError("expected an approval that says by whom and what it means")
     approval = Approval(
-        payload_sha256=held.payload_sha256, by=event.by, at=event.at, meaning=event.meaning, reason=event.reason
+        payload_sha256=held.payload_sha256,
+        by=event.by,
+        at=event.at,
+        meaning=event.meaning,
+        reason=event.reason,
+        decision=None if event.decision is None else event.decision.encode(),
     )
     return replace(held, state=state, approval=approval)
 

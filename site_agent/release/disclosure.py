@@ -17,6 +17,7 @@ from site_agent.release.earlier_releases import EarlierRelease, judge_earlier_re
 from site_agent.release.summaries import MEDIAN_DECIMALS, SHARE_DECIMALS, padded_size
 from site_agent.release.suppression import hidden_below, lowest_hidden, named_parts, table_of
 from site_agent.release.verdicts import Outcome, RuleId, Verdict, failed, passed
+from site_agent.release.withheld_clusters import is_magnitude
 
 _PSEUDONYM: Final = re.compile(r"[0-9a-f]{16}")
 _ORDER: Final = {Outcome.FAIL: 0, Outcome.REVIEW: 1, Outcome.PASS: 2}
@@ -106,6 +107,8 @@ def judge_small_counts(report: LotReport, rules: EffectiveRules) -> Verdict:
 
 def _may_leave(part: Count, rules: EffectiveRules) -> bool:
     threshold, step = hidden_below(rules), rules.count_step
+    if is_magnitude(part, rules):  # the steward withholds it (SPEC 5.12)
+        return True
     if part.low >= threshold:
         # In steps only the intervals of the fixed grid may leave: one that moves with its part would give it back.
         return part.high - part.low == step - 1 and (part.low - threshold) % step == 0

@@ -6,7 +6,8 @@ In this order, and nothing is sealed before the last (SPEC 5.9):
    does not know is a defect of crosslot, and nothing leaves until someone has decided how it may.
 2. The report is what its bytes say: they decode to it and to nothing else.
 3. Every disclosure rule is judged anew, on the report as it would leave. One fail, and nothing leaves.
-4. An approval for exactly these bytes exists. Approval against a warning has its reason, and a person's name.
+4. An approval for exactly these bytes exists: the policy's own, or one that the steward's key signed. Approval against
+   a warning has its reason, and a person's name.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,8 @@ from protocol.envelopes import PAYLOAD_LIMITS, PayloadType, seal
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.policy import EffectiveRules
 from protocol.report import LotReport
-from protocol.signing import SigningKey
+from protocol.signing import SigningKey, VerifyingKey
+from protocol.steward import Meaning, ReleaseDecision, open_decision
 from shared.errors import InternalError
 from site_agent.release.decisions import Approval
 from site_agent.release.disclosure import judge
@@ -95,6 +97,7 @@ def release(
     *,
     lots_offered: int,
     earlier: Sequence[EarlierRelease] = (),
+    steward: VerifyingKey | None = None,
 ) -> bytes:
     """Return the signed envelope of a report that may leave.
 
@@ -112,6 +115,8 @@ def release(
         How many lots the site offers to this study, this one included.
     earlier
         Everything that was released of the same lot before.
+    steward
+        The steward's public key; None where the site has none, and then no person can approve.
 
     Raises
     ------
@@ -133,7 +138,9 @@ def release(
         raise ProtocolError(ErrorCode.NOT_APPROVED, hint="approve it in the steward's review")
     if approval.payload_sha256 != sha256(payload):
         raise ProtocolError(ErrorCode.NOT_APPROVED, "The approval is for other bytes.", hint="approve this report")
-    if approval.automatic and not rules.auto_approved:
+    if not approval.automatic:
+        _check_signed(approval, report, steward)
+    elif not rules.auto_approved:
         raise ProtocolError(ErrorCode.NOT_APPROVED, "The policy does not let this study's releases leave unseen.")
     warned = any(verdict.outcome is Outcome.REVIEW for verdict in verdicts)
     if warned and (approval.automatic or not approval.reason):
@@ -143,6 +150,30 @@ def release(
             hint="a steward approves it and says why",
         )
     return seal(payload, PayloadType.LOT_REPORT, key)
+
+
+def _check_signed(approval: Approval, report: LotReport, steward: VerifyingKey | None) -> None:
+    """Return if the steward's key signed exactly what the approval says (SPEC 5.10)."""
+    if steward is None or approval.decision is None:
+        raise ProtocolError(
+            ErrorCode.NOT_APPROVED, "The approval bears no steward's signature.", hint="approve it in the review"
+        )
+    try:
+        signed = open_decision(approval.decision, steward)
+    except ProtocolError as error:
+        raise ProtocolError(ErrorCode.NOT_APPROVED, f"Its signature does not hold: {error}") from None
+    expected = ReleaseDecision(
+        study=report.study,
+        site=report.site,
+        lot=report.lot,
+        payload_sha256=sha256(encode(report)),
+        meaning=Meaning.APPROVED_FOR_RELEASE,
+        by=approval.by,
+        at=approval.at,
+        reason=approval.reason,
+    )
+    if signed != expected:
+        raise ProtocolError(ErrorCode.NOT_APPROVED, "The steward signed another decision.")
 
 
 def check_every_field_is_known(kind: type[BaseModel]) -> None:

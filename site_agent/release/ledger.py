@@ -17,7 +17,10 @@ from protocol.ledger import (
     verify_ledger,
 )
 from protocol.signing import SigningKey
+from shared.errors import RefusedError
 from site_agent.release.append_log import AppendLog
+
+_ATTEMPTS = 5  # the agent and the steward's review append to one ledger; a loser reads again
 
 
 class Ledger:
@@ -49,10 +52,17 @@ class Ledger:
         Raises
         ------
         RefusedError
-            If another process appended meanwhile.
+            If other processes were quicker, again and again.
         """
-        head = self.head()
-        self._log.append(seal_entry(record, head, site=self._site, key=self._key), position=head.length)
+        for attempt in range(_ATTEMPTS):
+            head = self.head()
+            try:
+                self._log.append(seal_entry(record, head, site=self._site, key=self._key), position=head.length)
+            except RefusedError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                break
         return self.head()
 
     def envelopes(self) -> tuple[bytes, ...]:

@@ -24,6 +24,7 @@ from protocol.roster import (
     open_report,
 )
 from protocol.signing import SigningKey
+from protocol.steward import STEWARD_SIGNS
 
 Change = Callable[..., Any]
 
@@ -47,8 +48,8 @@ def _code(call: Callable[[], object]) -> ErrorCode:
 
 
 def test_every_kind_of_payload_has_one_kind_of_signer() -> None:
-    assert set(PayloadType) == COORDINATOR_SIGNS | SITE_SIGNS
-    assert not COORDINATOR_SIGNS & SITE_SIGNS
+    assert set(PayloadType) == COORDINATOR_SIGNS | SITE_SIGNS | STEWARD_SIGNS
+    assert len(PayloadType) == len(COORDINATOR_SIGNS) + len(SITE_SIGNS) + len(STEWARD_SIGNS)
 
 
 def test_what_the_rightful_party_signed_is_believed(

@@ -114,6 +114,7 @@ def answer(reports: list[bytes]) -> dict[str, Any]:
         "site": "kyoto",
         "query_nonce": QUERY["nonce"],
         "query_sha256": hashlib.sha256(plain(QUERY)).hexdigest(),
+        "ledger": None,
         "status": "reports",
         "code": None,
         "reports": sorted(hashlib.sha256(report).hexdigest() for report in reports),

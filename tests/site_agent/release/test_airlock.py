@@ -16,14 +16,17 @@ from protocol.errors import ProtocolError
 from protocol.identifiers import Sha256
 from protocol.policy import EffectiveRules
 from protocol.report import LotReport
+from protocol.signing import SigningKey
+from protocol.steward import Meaning
 from shared.errors import CrosslotError, InputError, RefusedError
 from site_agent.release.airlock import AUTOMATIC, Airlock
 from site_agent.release.append_log import AppendLog, FolderLog, MemoryLog
-from site_agent.release.decisions import Meaning, Provenance, State
+from site_agent.release.decisions import Provenance, State
 
 MakeRules = Callable[..., EffectiveRules]
 MakeReport = Callable[..., LotReport]
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+STEWARD = SigningKey.from_seed(b"steward".ljust(32, b"."))
 
 
 @pytest.fixture(params=["memory", "folder"])
@@ -40,7 +43,7 @@ def test_a_report_waits_is_approved_and_sent(log: AppendLog, report: LotReport) 
     airlock = Airlock(log)
     held = airlock.submit(report, at=NOW)
     assert (held.state, held.approval, held.report) == (State.PENDING, None, report)
-    approval = airlock.approve(held.payload_sha256, by=" A. Steward ", at=NOW, reason="seen")
+    approval = airlock.approve(held.payload_sha256, by=" A. Steward ", at=NOW, key=STEWARD, reason="seen")
     assert (approval.payload_sha256, approval.by, approval.at) == (
         sha256(encode(report)),
         "A. Steward",
@@ -55,7 +58,7 @@ def test_a_report_waits_is_approved_and_sent(log: AppendLog, report: LotReport) 
 def test_what_was_decided_is_there_after_a_restart(log: AppendLog, report: LotReport) -> None:
     first = Airlock(log)
     digest = first.submit(report, at=NOW).payload_sha256
-    approval = first.approve(digest, by="A. Steward", at=NOW)
+    approval = first.approve(digest, by="A. Steward", at=NOW, key=STEWARD)
     assert Airlock(log).find(digest).approval == approval
     assert Airlock(log).find(digest).payload == encode(report)
 
@@ -64,11 +67,11 @@ def test_a_refusal_is_final_and_has_its_reason(log: AppendLog, report: LotReport
     airlock = Airlock(log)
     digest = airlock.submit(report, at=NOW).payload_sha256
     with pytest.raises(InputError, match="why"):
-        airlock.refuse(digest, by="A. Steward", at=NOW, reason=" ")
-    airlock.refuse(digest, by="A. Steward", at=NOW, reason="wrong lot")
+        airlock.refuse(digest, by="A. Steward", at=NOW, key=STEWARD, reason=" ")
+    airlock.refuse(digest, by="A. Steward", at=NOW, key=STEWARD, reason="wrong lot")
     assert airlock.find(digest).refusal_reason == "wrong lot"
     with pytest.raises(RefusedError, match="refused"):
-        airlock.approve(digest, by="A. Steward", at=NOW)
+        airlock.approve(digest, by="A. Steward", at=NOW, key=STEWARD)
     assert airlock.submit(report, at=NOW).state is State.REFUSED
 
 
@@ -84,7 +87,7 @@ def test_a_changed_report_voids_the_approval(
 ) -> None:
     airlock = Airlock(log)
     digest = airlock.submit(report, at=NOW).payload_sha256
-    airlock.approve(digest, by="A. Steward", at=NOW)
+    airlock.approve(digest, by="A. Steward", at=NOW, key=STEWARD)
     updated = airlock.submit(make_report(rules, 1200, 500, 290, 8, 3), at=NOW)
     assert updated.state is State.PENDING
     voided = airlock.find(digest)
@@ -98,7 +101,7 @@ def test_what_was_sent_stays_sent_when_a_new_version_comes(
 ) -> None:
     airlock = Airlock(log)
     digest = airlock.submit(report, at=NOW).payload_sha256
-    airlock.approve(digest, by="A. Steward", at=NOW)
+    airlock.approve(digest, by="A. Steward", at=NOW, key=STEWARD)
     airlock.mark_sent(digest, at=NOW)
     airlock.submit(make_report(rules, 1200, 500, 290, 8, 3, version=2), at=NOW)
     assert airlock.find(digest).state is State.SENT
@@ -116,7 +119,7 @@ def test_another_lot_does_not_disturb(
 def test_submitting_again_changes_nothing(log: AppendLog, report: LotReport) -> None:
     airlock = Airlock(log)
     first = airlock.submit(report, at=NOW)
-    airlock.approve(first.payload_sha256, by="A. Steward", at=NOW)
+    airlock.approve(first.payload_sha256, by="A. Steward", at=NOW, key=STEWARD)
     assert airlock.submit(report, at=NOW + timedelta(hours=1)).state is State.APPROVED
     assert len(log.read()) == 2
 
@@ -139,7 +142,7 @@ def test_no_person_is_called_policy_or_nothing(log: AppendLog, report: LotReport
     digest = airlock.submit(report, at=NOW).payload_sha256
     for name in ("", "  ", AUTOMATIC, "x" * 65):
         with pytest.raises(InputError):
-            airlock.approve(digest, by=name, at=NOW)
+            airlock.approve(digest, by=name, at=NOW, key=STEWARD)
     assert airlock.find(digest).state is State.PENDING
 
 
@@ -161,7 +164,7 @@ def test_the_folder_is_private(tmp_path: Path, report: LotReport) -> None:
 def test_a_damaged_airlock_lets_nothing_out(tmp_path: Path, report: LotReport, damage: str) -> None:
     airlock = Airlock(FolderLog(tmp_path))
     digest = airlock.submit(report, at=NOW).payload_sha256
-    airlock.approve(digest, by="A. Steward", at=NOW)
+    airlock.approve(digest, by="A. Steward", at=NOW, key=STEWARD)
     first = tmp_path / "000000000.json"
     data = first.read_bytes()
     match damage:
@@ -213,7 +216,7 @@ def test_a_log_takes_records_in_order_only(log: AppendLog) -> None:
 
 def _sent(airlock: Airlock, report: LotReport, provenance: Provenance | None) -> None:
     digest = airlock.submit(report, at=NOW, provenance=provenance).payload_sha256
-    airlock.approve(digest, by="A. Steward", at=NOW)
+    airlock.approve(digest, by="A. Steward", at=NOW, key=STEWARD)
     airlock.mark_sent(digest, at=NOW)
 
 
@@ -258,15 +261,16 @@ def test_no_order_of_acts_sends_what_no_one_approved(rules: EffectiveRules, make
             try:
                 match act:
                     case "submit":
-                        new = digest not in self.airlock.held()
+                        held = self.airlock.held()
+                        new = digest not in held or held[digest].state is State.VOIDED
                         self.airlock.submit(reports[which], at=NOW)
                         if new:
                             self.may_be_sent.clear()
                     case "approve":
-                        self.airlock.approve(digest, by="A. Steward", at=NOW)
+                        self.airlock.approve(digest, by="A. Steward", at=NOW, key=STEWARD)
                         self.may_be_sent.add(digest)
                     case "refuse":
-                        self.airlock.refuse(digest, by="A. Steward", at=NOW, reason="no")
+                        self.airlock.refuse(digest, by="A. Steward", at=NOW, key=STEWARD, reason="no")
                     case _:
                         self.airlock.mark_sent(digest, at=NOW)
                         assert digest in self.may_be_sent
@@ -288,5 +292,5 @@ def test_errors_of_the_airlock_are_crosslots_own(log: AppendLog, report: LotRepo
     airlock = Airlock(log)
     digest = airlock.submit(report, at=NOW).payload_sha256
     with pytest.raises(CrosslotError) as caught:
-        airlock.refuse(digest, by="A. Steward", at=NOW, reason="x" * 1_001)
+        airlock.refuse(digest, by="A. Steward", at=NOW, key=STEWARD, reason="x" * 1_001)
     assert caught.value.hint
