@@ -102,11 +102,11 @@ def _one_driver() -> Scenario:
 def _model_study() -> Scenario:
     """Cluster 3 should be found in 11 bone-marrow lots of 4 sites, positive, and hold in new BM and AD lots, not in UC.
 
-    r = .9 between counted share and log potency gives the model study's size of effect: median Spearman .90 over the 11
-    lots, family-wise power .88 +- .01 (1,000 studies). Sites measure against the same reference standard and their lots
-    differ by donor, not by process, so the plan's strata are tissues: stratified by site, 11 lots of 3, 3, 3 and 2 would
-    have a power of .52. UC lots hold few cells of cluster 3, and these do not act: by the rule of presence UC is not
-    eligible for validation.
+    r = .9 between counted share and log potency gives the model study's size of effect: median Spearman .90 over the
+    11 lots, family-wise power .88 +- .01 (1,000 studies). Sites measure against the same reference standard and their
+    lots differ by donor, not by process, so the plan's strata are tissues: stratified by site, 11 lots of 3, 3, 3 and 2
+    would have a power of .52. UC lots hold few cells of cluster 3, and these do not act: by the rule of presence UC is
+    not eligible for validation.
     """
     tissues = (BONE_MARROW, ADIPOSE, replace(UMBILICAL_CORD, driver_log_ratio=-3.5))
     return _scenario(
