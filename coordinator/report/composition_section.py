@@ -80,18 +80,19 @@ def _parts(view: LotView, leads: tuple[int, ...]) -> tuple[Part, ...]:
         for cluster in range(len(names))
     }
     rest = sorted((cluster for cluster in mean if cluster not in leads), key=lambda cluster: (-mean[cluster], cluster))
-    shorts = short_names(names)
+    order = (*leads, *rest)
+    shorts = short_names([names[cluster] for cluster in order])
     return (
         *(
             Part(
                 cluster=cluster,
                 name=names[cluster],
-                short=shorts[cluster],
-                key=_key(shorts[cluster], names[cluster]),
+                short=shorts[style],
+                key=_key(shorts[style], names[cluster]),
                 style=style,
                 is_lead=cluster in leads,
             )
-            for style, cluster in enumerate((*leads, *rest))
+            for style, cluster in enumerate(order)
         ),
         Part(
             cluster=None,
@@ -105,7 +106,7 @@ def _parts(view: LotView, leads: tuple[int, ...]) -> tuple[Part, ...]:
 
 
 def short_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return what fits into a bar: names that are short but for the word "cluster", else numbers from 1."""
+    """Return what fits into a bar: names that are short but for the word "cluster", else their places in order."""
     bare = tuple(_WORD.sub("", name) for name in names)
     if all(0 < len(name) <= _SHORT_NAME for name in bare) and len(set(bare)) == len(bare):
         return bare

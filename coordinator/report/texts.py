@@ -70,6 +70,11 @@ ALTERNATIVES = {
     Alternative.GREATER: "one-sided, greater",
     Alternative.LESS: "one-sided, less",
 }
+DIRECTIONS = {
+    Alternative.TWO_SIDED: "two-sided",
+    Alternative.GREATER: "greater",
+    Alternative.LESS: "less",
+}
 STRATA = {
     Strata.SITE_AND_TISSUE: "site and tissue",
     Strata.SITE: "site",

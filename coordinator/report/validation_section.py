@@ -96,7 +96,7 @@ def _table(view: LotView, results: ResultSet, card: EndpointCard, rows: tuple[Va
                     _cell(row.ci_low, interval_text(row.ci_low, row.ci_high)),
                     _cell(row.p_value, p_text(row.p_value, alpha=results.study.alpha)),
                     Cell(f"{row.n_lots:,}", order=row.n_lots),
-                    Cell(texts.ALTERNATIVES[row.alternative]),
+                    Cell(texts.DIRECTIONS[row.alternative]),
                     Cell(_reason(row, hidden)),
                 ),
                 cluster=view.data.clusters.index(row.cluster) if row.cluster in view.data.clusters else None,

@@ -5,9 +5,12 @@ import csv
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -72,6 +75,26 @@ def page(study: Study, edition: Edition) -> bytes:
 
 def test_same_study_made_again_gives_the_same_bytes() -> None:
     assert render_page(msc_study().report()) == render_page(msc_study().report())
+
+
+def test_bytes_do_not_depend_on_the_order_of_sets_in_a_process() -> None:
+    code = (
+        "import hashlib; from tests.coordinator.report.conftest import suppressed_study as study; "
+        "from coordinator.report.edition import Edition; from coordinator.report.page import render_page; "
+        "pages = [render_page(study().report(e)) for e in (Edition.coordinator(), Edition.of_site('west'))]; "
+        "print(hashlib.sha256(b''.join(pages)).hexdigest())"
+    )
+    digests = {
+        subprocess.run(  # noqa: S603 - our own code, under another hash seed
+            (sys.executable, "-c", code),
+            capture_output=True,
+            check=True,
+            cwd=Path(__file__).resolve().parents[3],
+            env={"PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
 
 
 def test_page_is_small(page: bytes) -> None:
