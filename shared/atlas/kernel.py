@@ -149,6 +149,8 @@ def map_block(
     n, length = len(indptr) - 1, len(data)
     if n < 0 or len(indices) != length or (np.diff(indptr) < 0).any() or int(indptr[-1] - indptr[0]) > length:
         raise InternalError("expected indptr to rise within the block's data")
+    if data.dtype != np.float32:
+        data = data.astype(np.float64, copy=False)  # exact for every count; two dtypes to compile, not ten
     d = tables.weights.shape[1]
     label, best, n_genes = (np.empty(n, dtype=np.int32) for _ in range(3))
     confidence, energy = (np.empty(n, dtype=np.float32) for _ in range(2))

@@ -77,8 +77,10 @@ def test_the_order_of_the_files_genes_changes_nothing(
     _same(_map(found, counts), mapped)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.int32, np.int64, np.uint16, np.int8])
-@pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
+@pytest.mark.parametrize(
+    ("dtype", "index_dtype"),
+    [(np.float64, np.int32), (np.int32, np.int64), (np.uint16, np.int64), (np.int8, np.int64), (np.uint64, np.int32)],
+)
 def test_every_dtype_of_counts_maps_alike(
     tables: KernelTables, new_lot: Reference, mapped: MappedBlock, dtype: type[np.number], index_dtype: type[np.integer]
 ) -> None:
