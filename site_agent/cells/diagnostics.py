@@ -108,8 +108,8 @@ def diagnosed_cells(owner: NDArray[np.int32], n_lots: int, *, per_lot: int = CEL
 
 
 def diagnose(atlas: Atlas, lot: "LotMapping") -> LotDiagnostics:
-    """Return the diagnostics of a lot whose mapping kept points of ``diagnosed_cells``."""
-    label, latent = _points(lot)
+    """Return the diagnostics of a lot; sensitivity and shift need a mapping that kept points of ``diagnosed_cells``."""
+    label, latent = _points(atlas, lot)
     n_clusters = len(atlas.clusters)
     counts = np.bincount(label, minlength=n_clusters)
     sums = np.zeros((n_clusters, latent.shape[1]))
@@ -132,11 +132,11 @@ def diagnose(atlas: Atlas, lot: "LotMapping") -> LotDiagnostics:
     )
 
 
-def _points(lot: "LotMapping") -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _points(atlas: Atlas, lot: "LotMapping") -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return labels ``(m,)`` and points ``(m, d)`` of the lot's assigned cells for which points were kept."""
     mapping = lot.mapping
     if mapping.latent is None:
-        return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
+        return np.empty(0, dtype=np.int64), np.empty((0, atlas.weights.shape[1]), dtype=np.float32)
     wanted = lot.kept & (mapping.label >= 0)
     if mapping.latent_cells is None:
         return mapping.label[wanted].astype(np.int64), mapping.latent[wanted]
