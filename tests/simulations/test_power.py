@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 
 from coordinator.analysis import AnalysisParameters, analyse, study_card
-from protocol.identifiers import EndpointId
-from protocol.plan import Endpoint
+from protocol.identifiers import EndpointId, Sha256, SiteId, StudyId
+from protocol.plan import AtlasReference, DisclosureRequest, Endpoint, Profile, StudyPlan
+from protocol.policy import EffectiveRules, SitePolicy, effective
+from protocol.results import ResultSet
 from shared.errors import InputError
 from shared.statistics.association import associate
 from simulations.design import Block, even_design
+from simulations.effect_size import slope_for_correlation
 from simulations.power import Rate, ScenarioReport, run_scenario, summary_rows
 from simulations.replicate import population_rho, run_replicate
 from simulations.scenarios import Scenario, scenario_named
 from simulations.truth import replicate_generator, simulate_study, to_study_data
+from site_agent.release.suppression import hide_small_counts
 
 _STUDIES = 300
 _TOLERANCE = 3 * sqrt(0.05 * 0.95 / _STUDIES)
@@ -26,6 +30,39 @@ _TOLERANCE = 3 * sqrt(0.05 * 0.95 / _STUDIES)
 
 def _run(scenario: Scenario, studies: int = _STUDIES) -> ScenarioReport:
     return run_scenario(scenario, replicates=studies, seed=1, draws=499)
+
+
+def _analyse(scenario: Scenario, number: int) -> ResultSet:
+    """Return what the coordinator says on replicate ``number`` of seed 9."""
+    plan = scenario.analysis_plan(seed=9, draws=499)
+    endpoint = Endpoint(endpoint=EndpointId("vegf"), assay="VEGF", unit="pg/mL", normalisation=scenario.normalisation)
+    card = study_card(study="simulated", title="t", question="q", plan_sha256=None, atlas=None, analysis=plan)
+    parameters = AnalysisParameters(study=card, endpoints=(endpoint,), cohorts=scenario.cohorts(), analysis=plan)
+    study = simulate_study(scenario.model, scenario.blocks, replicate_generator(9, number))
+    return analyse(to_study_data(study), parameters)
+
+
+def _rules_that_hide_below(threshold: int) -> EffectiveRules:
+    plan = StudyPlan(
+        study=StudyId("simulated"),
+        title="t",
+        question="q",
+        opens="2026-Q4",
+        atlas=AtlasReference(name="a", sha256=Sha256("0" * 64), clusters=("a", "b")),
+        sites=(SiteId("site-01"),),
+        endpoints=(Endpoint(endpoint=EndpointId("vegf"), assay="VEGF", unit="pg/mL"),),
+        cohorts=scenario_named("null").cohorts(),
+        analysis=scenario_named("null").analysis_plan(seed=1),
+        disclosure=DisclosureRequest(profile=Profile.STANDARD, small_count_threshold=threshold),
+    )
+    policy = SitePolicy(
+        version=1,
+        site=SiteId("site-01"),
+        profile=Profile.STANDARD,
+        allowed_studies=(plan.study,),
+        allowed_coordinators=(Sha256("0" * 64),),
+    )
+    return effective(policy, plan)
 
 
 @pytest.fixture(scope="module")
@@ -109,18 +146,33 @@ def test_the_report_does_not_depend_on_the_number_of_workers() -> None:
 def test_a_replicate_is_what_the_coordinators_analysis_answers() -> None:
     # 4 sites of 3 lots: every order is visited, so no random draw can hide a difference.
     scenario = replace(scenario_named("one-driver"), blocks=even_design(sites=4, lots_per_site=3))
-    plan = scenario.analysis_plan(seed=9)
-    endpoint = Endpoint(endpoint=EndpointId("vegf"), assay="VEGF", unit="pg/mL", normalisation=scenario.normalisation)
-    card = study_card(study="simulated", title="t", question="q", plan_sha256=None, atlas=None, analysis=plan)
-    parameters = AnalysisParameters(study=card, endpoints=(endpoint,), cohorts=scenario.cohorts(), analysis=plan)
-    study = simulate_study(scenario.model, scenario.blocks, replicate_generator(9, 0))
-    answers = analyse(to_study_data(study), parameters).associations
     outcome = run_replicate(scenario, seed=9, number=0, draws=99)
-    for answer in answers:
-        column = study.clusters.index(answer.cluster)
+    for answer in _analyse(scenario, 0).associations:
+        column = scenario.model.clusters.index(answer.cluster)
         assert answer.rho == outcome.rho[column]
         assert answer.p_value == outcome.p[column]
         assert answer.p_adjusted == outcome.p_adjusted[column]
+
+
+def test_of_two_drivers_the_analysis_names_both_and_no_cluster_that_they_drag() -> None:
+    named = [_analyse(scenario_named("two-drivers"), number).verdicts[0].clusters for number in range(30)]
+    both = sum(set(clusters) == {"cluster 3", "cluster 5"} for clusters in named)
+    false = sum(not set(clusters) <= {"cluster 3", "cluster 5"} for clusters in named)
+    assert both >= 15
+    assert false <= 4  # alpha of 30 is 1.5; more than 4 comes by chance in 2 of 100 runs
+
+
+def test_of_one_strong_driver_the_analysis_names_no_cluster_that_it_drags() -> None:
+    scenario = scenario_named("one-driver")
+    model = replace(scenario.model, slope=slope_for_correlation(scenario.model, 0.9))
+    strong = replace(scenario, model=model, blocks=even_design(sites=4, lots_per_site=10))
+    results = [_analyse(strong, number) for number in range(30)]
+    dragged = sum(
+        any(answer.p_adjusted is not None and answer.p_adjusted <= 0.05 for answer in result.associations[1:])
+        for result in results
+    )
+    assert dragged >= 1  # there is something to refuse
+    assert all(result.verdicts[0].clusters == ("cluster 3",) for result in results)
 
 
 def test_a_design_that_cannot_answer_is_counted_as_refused() -> None:
@@ -133,14 +185,17 @@ def test_hidden_counts_are_those_that_a_site_would_hide() -> None:
     scenario = scenario_named("suppressed-driver")
     study = simulate_study(scenario.model, scenario.blocks, replicate_generator(1, 0))
     hidden = to_study_data(study, small_count_threshold=10)
-    small = (study.counts >= 1) & (study.counts < 10)
-    assert small.any()
-    assert (hidden.counts_low[small] == 1).all()
-    assert (hidden.counts_high[small] == 9).all()
-    assert np.array_equal(hidden.counts_low[~small], study.counts[~small])
-    assert np.array_equal(hidden.totals_low, hidden.counts_low.sum(axis=1) + hidden.unassigned_low)
-    assert (hidden.totals_low <= study.totals).all()
-    assert (study.totals <= hidden.totals_high).all()
+    assert ((study.counts >= 1) & (study.counts < 10)).any()
+    rules = _rules_that_hide_below(10)
+    for row in range(len(study.lots)):
+        table = hide_small_counts(study.counts[row].tolist(), int(study.unassigned[row]), rules)
+        assert [count.low for count in table.counts] == hidden.counts_low[row].tolist()
+        assert [count.high for count in table.counts] == hidden.counts_high[row].tolist()
+        assert (table.unassigned.low, table.unassigned.high) == (
+            hidden.unassigned_low[row],
+            hidden.unassigned_high[row],
+        )
+        assert (table.total.low, table.total.high) == (hidden.totals_low[row], hidden.totals_high[row])
 
 
 def test_population_rho_is_zero_without_a_driver_and_the_drivers_is_the_largest_with_one() -> None:
