@@ -10,7 +10,7 @@ from coordinator.study_data import StudyData
 from protocol.admission import check_report_fits
 from protocol.envelopes import PayloadType, envelope_limit, open_envelope
 from protocol.errors import ProtocolError
-from protocol.plan import StudyPlan
+from protocol.plan import Cohort, CohortRole, StudyPlan
 from protocol.report import LotReport
 from protocol.results import ResultSet
 from protocol.roster import Believed, Roster, open_from_coordinator, open_plan, open_report
@@ -20,16 +20,25 @@ from shared.runtime.files import read_bounded
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
-    """The results of a study, and the table of lots that they were computed from."""
+    """The results of a study, the table of lots that they were computed from, and which cohorts were for validation."""
 
     results: ResultSet
     data: StudyData
+    validation_cohorts: tuple[str, ...]
 
 
 def analyse_reports(plan: Believed[StudyPlan], reports: Sequence[LotReport]) -> Outcome:
     """Return the outcome of verified reports under the plan that they name."""
     data = study_data_from_reports(plan.message, reports)
-    return Outcome(results=analyse(data, parameters_from_plan(plan.message, plan.payload_sha256)), data=data)
+    parameters = parameters_from_plan(plan.message, plan.payload_sha256)
+    return Outcome(
+        results=analyse(data, parameters), data=data, validation_cohorts=validation_cohorts(plan.message.cohorts)
+    )
+
+
+def validation_cohorts(cohorts: Iterable[Cohort]) -> tuple[str, ...]:
+    """Return the names of the cohorts that take no part in discovery."""
+    return tuple(cohort.cohort for cohort in cohorts if cohort.role is CohortRole.VALIDATION)
 
 
 def verified_reports(

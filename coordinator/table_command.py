@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from coordinator.analyse_command import Outcome
+from coordinator.analyse_command import Outcome, validation_cohorts
 from coordinator.analysis import analyse
 from coordinator.api import parameters_from_tables
 from coordinator.tables import read_study_tables
@@ -31,4 +31,8 @@ def analyse_tables(
     tables = read_study_tables(counts, potency, small_count_threshold=small_count_threshold, shares=shares)
     analysis = AnalysisPlan(alpha=alpha, seed=seed, draws=draws, strata=strata, alternative=alternative)
     parameters = parameters_from_tables(tables, analysis, title=f"{counts.stem} against {potency.stem}")
-    return Outcome(results=analyse(tables.data, parameters), data=tables.data)
+    return Outcome(
+        results=analyse(tables.data, parameters),
+        data=tables.data,
+        validation_cohorts=validation_cohorts(tables.cohorts),
+    )

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from coordinator.analyse_command import Outcome
 from coordinator.report.edition import Edition
-from coordinator.report.model import build_report
+from coordinator.report.model import Bundle, build_report
 from coordinator.report.page import render_page
+from protocol.codec import sha256
 from protocol.results import ResultSet
 from shared.errors import InputError
 from shared.runtime.files import write_atomically
@@ -22,7 +23,8 @@ def results_json(results: ResultSet) -> bytes:
 
 def report_html(outcome: Outcome, edition: Edition) -> bytes:
     """Return the study report as one self-contained page."""
-    return render_page(build_report(outcome.results, outcome.data, edition=edition))
+    bundle = Bundle(validation_cohorts=outcome.validation_cohorts, results_sha256=sha256(results_json(outcome.results)))
+    return render_page(build_report(outcome.results, outcome.data, edition=edition, bundle=bundle))
 
 
 def edition_named(name: str, outcome: Outcome) -> Edition:
