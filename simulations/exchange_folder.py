@@ -1,7 +1,8 @@
 """What a run leaves behind besides results and report: all that was published, sent and kept, byte for byte.
 
 ``published/`` is what every site was given; ``sites/<site>/sent/`` exactly what left that site, with its own log and
-the names behind its pseudonyms, which never left; ``coordinator/`` what the coordinator kept, enough to analyse again.
+the names behind its pseudonyms, which never left; ``sites/<site>/received/`` the site's edition of the report;
+``coordinator/`` what the coordinator kept, enough to analyse again.
 """
 
 import csv

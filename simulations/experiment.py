@@ -15,8 +15,9 @@ from flwr.app import Context, RecordDict
 from coordinator.analyse_command import Outcome, analyse_reports, verified_reports
 from coordinator.collection import CollectionEvent, SiteState, site_states
 from coordinator.network.flower_app import CollectionRun, make_server_app
+from coordinator.report.edition import Edition
 from coordinator.store import MemoryStore
-from coordinator.written import RESULTS_FILE, write_outcome
+from coordinator.written import RESULTS_FILE, report_html, write_outcome
 from protocol.codec import encode
 from protocol.envelopes import PayloadType, seal
 from protocol.errors import ErrorCode
@@ -26,7 +27,7 @@ from protocol.roster import Believed, Roster, SiteKey, open_plan
 from protocol.signing import SigningKey
 from shared.errors import InputError, ProblemsError, RefusedError
 from shared.runtime.console import progress, remark
-from shared.runtime.files import appearing_whole
+from shared.runtime.files import appearing_whole, write_atomically
 from simulations.exchange_folder import SimulatedSite, write_exchange
 from simulations.grid import InProcessGrid
 from simulations.keys import coordinator_key, nonce, pseudonym_secret, site_key
@@ -90,6 +91,9 @@ def run_study(folder: Path, out: Path, *, threads: int | None = None) -> RunOutc
         outcome = replace(outcome, results=outcome.results.model_copy(update={"parity": parity}))
         write_exchange(work, source, study, roster, key, store, sites)
         write_outcome(outcome, work)
+        for site in sites:
+            page = report_html(outcome, Edition.of_site(site.site))
+            write_atomically(work / "sites" / site.site / "received" / "report.html", page)
     return RunOutcome(outcome=outcome, events=events, bytes_sent={site.site: site.bytes_sent for site in sites})
 
 
