@@ -70,11 +70,10 @@ UMBILICAL_CORD = Tissue(name="UC", level=-1.2, activity=0.0, marker_log_ratio=-4
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """The parameters of the generative model; the defaults are those of the project's statistics notes.
+    """The parameters of the generative model.
 
     All standard deviations of potency are on the scale of natural logarithms. ``donor_sd`` and ``lot_sd`` are the
-    biology that no cluster explains: together .25, which makes run calibration worth what it is known to be worth
-    (power .70 raw against .83 calibrated, 4 sites x 5 lots).
+    biology that no cluster explains, .25 together: a correlation that a scenario asks for counts them in.
     """
 
     base_shares: tuple[float, ...] = (0.30, 0.22, 0.16, 0.12, 0.11, 0.09)

@@ -102,8 +102,8 @@ def test_the_naive_pooled_test_passes_where_sites_do_not_confound(null: Scenario
     assert null.naive_any_rejection.value <= 0.05 + _TOLERANCE
 
 
-def test_power_at_four_sites_of_five_lots_on_normal_data_is_that_of_the_notes() -> None:
-    # The notes' .86 is of one cluster tested alone on bivariate normal data with r = .7.
+def test_power_at_four_sites_of_five_lots_on_normal_data_is_that_of_the_design() -> None:
+    # The design's .86 is of one cluster tested alone on bivariate normal data with r = .7.
     found, sites = 0, np.repeat(np.arange(4), 5)
     for number in range(_STUDIES):
         rng = replicate_generator(3, number)
