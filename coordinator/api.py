@@ -19,7 +19,7 @@ import pandas as pd
 from coordinator.analysis import AnalysisParameters, analyse, study_card
 from coordinator.frames import StudyTables, study_tables
 from coordinator.units import doubled_cells, rows_of_cohorts, units_of
-from protocol.plan import Alternative, AnalysisPlan, CohortRole, Strata, ValidationPlan
+from protocol.plan import Alternative, AnalysisPlan, CohortRole, Normalisation, Strata, ValidationPlan
 from protocol.results import ResultSet
 from shared.errors import InputError
 from shared.statistics.composition import shares as shares_of
@@ -104,6 +104,8 @@ class StudyAnswer:
         down = -(-len(best) // across)
         figure = Figure(figsize=(3.4 * across, 3.1 * down), layout="constrained")
         sites = sorted(set(units.sites))
+        relative = chosen.normalisation is Normalisation.RUN_REFERENCE
+        scale = "ln of the ratio to the reference" if relative else f"ln {chosen.unit}"
         for k, row in enumerate(best):
             axes = figure.add_subplot(down, across, k + 1)
             for number, site in enumerate(sites):
@@ -114,7 +116,7 @@ class StudyAnswer:
             rho = "not defined" if row.rho is None else f"{row.rho:.2f}"
             axes.set_title(f"{row.cluster}\nrho {rho}, adjusted p {row.p_adjusted:.2g}", fontsize=9)
             axes.set_xlabel("share of the lot's cells [%]", fontsize=8)
-            axes.set_ylabel(f"{chosen.assay} [ln {chosen.unit}]", fontsize=8)
+            axes.set_ylabel(f"{chosen.assay} [{scale}]", fontsize=8)
         if 1 < len(sites) <= _MOST_LEGEND_SITES:
             figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", title="site")
         return figure

@@ -14,7 +14,7 @@ a study would be.
 """
 
 from dataclasses import dataclass
-from math import atanh, ceil, pi, sin, sqrt
+from math import atanh, ceil, factorial, pi, prod, sin, sqrt
 
 import numpy as np
 from scipy.stats import norm
@@ -46,6 +46,15 @@ class StudySize:
         """How many lots each site has."""
         each, more = divmod(self.lots, self.sites)
         return tuple(each + 1 if site < more else each for site in range(self.sites))
+
+    @property
+    def can_reach_alpha(self) -> bool:
+        """Whether some order of distinct potencies within sites is rare enough to be significant.
+
+        Two sides count double where an order has a mirror image for certain: one site, or no site of three lots.
+        """
+        mirrored = self.tail == "two-sided" and (self.sites == 1 or max(self.lots_by_site) <= 2)  # noqa: PLR2004
+        return (2 if mirrored else 1) <= self.alpha * prod(factorial(lots) for lots in self.lots_by_site)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +95,10 @@ def observable_rho(
 
 
 def formula_power(design: StudySize, rho: float) -> float:
-    """Return the power of ``design`` for a true (observable) ``rho`` by the formula; 0 where it leaves no freedom."""
+    """Return the power of ``design`` for a true (observable) ``rho`` by the formula; 0 where it cannot show any."""
     _check(rho, design.clusters, design.sites, design.alpha)
     freedom = design.lots - (design.sites - 1) - 3
-    if freedom <= 0:
+    if freedom <= 0 or not design.can_reach_alpha:
         return 0.0
     shift = atanh(abs(rho)) / sqrt((1.0 + rho * rho / 2.0) / freedom)
     return float(norm.sf(_quantile(design.clusters, design.alpha, design.tail) - shift))
@@ -123,7 +132,10 @@ def lots_needed(
     lots = 3 + (sites - 1) + ceil((1.0 + rho * rho / 2.0) * (quantiles / atanh(abs(rho))) ** 2)
     if lots > _MOST_LOTS:
         raise DesignError("rho-too-small", f"expected a rho that {_MOST_LOTS} lots can show, found {rho:g}")
-    return max(lots, 2 * sites)
+    lots = max(lots, 2 * sites)
+    while not StudySize(lots=lots, sites=sites, clusters=clusters, tail=tail, alpha=alpha).can_reach_alpha:
+        lots += 1
+    return lots
 
 
 def simulated_power(

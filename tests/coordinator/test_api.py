@@ -122,6 +122,7 @@ def test_numbered_lots_with_gaps_are_the_same_lots() -> None:
     wells["is_reference"] = [False] * 8 + [True]
     answer = study_association(counts, wells)
     assert answer.results.endpoints[0].scale == "ln relative potency"
+    assert answer.plot(most=1).axes[0].get_ylabel() == "VEGF [ln of the ratio to the reference]"
     assert answer.results.lots.n == 8
 
 
