@@ -169,9 +169,10 @@ def _refuse_another_species(atlas: Atlas, columns: Sequence[Sequence[str]]) -> N
 def _nothing_found(atlas: Atlas, columns: Sequence[Sequence[str]]) -> NoGenesInCommonError:
     ids, symbols = any(atlas.gene_ids), any(atlas.gene_symbols)
     has = "Ensembl ids and symbols" if ids and symbols else "Ensembl ids" if ids else "symbols"
+    first = next((name for column in columns for name in column if name), "")
     example = next((name for name in atlas.gene_symbols + atlas.gene_ids if name), "")
     return NoGenesInCommonError(
         f"genes: not one of the atlas's {len(atlas.gene_ids)} genes is in the file (the atlas knows {has}, "
-        f"for example {example!r}; the file's first is {columns[0][0] if columns[0] else ''!r})",
+        f"for example {example!r}; the file's first is {first!r})",
         hint="name genes by Ensembl id or official symbol in var's index, or in a column 'gene_ids' or 'gene_symbols'",
     )

@@ -168,8 +168,8 @@ class CommandGroup(click.Group):
                 hint = f"try: {error.ctx.command_path} --help" if error.ctx is not None else None
                 print_json(_failure("usage", error.format_message(), hint))
             raise
-        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt, BrokenPipeError):
+            raise  # click knows them; a pipe that its reader has closed (| head) is no fault
         except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback unless asked for
             if os.environ.get("CROSSLOT_DEBUG"):
                 traceback.print_exc()

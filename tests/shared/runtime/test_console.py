@@ -37,6 +37,7 @@ FAULTS: dict[str, Exception] = {
     "refused": RefusedError("the policy says no"),
     "internal": InternalError("two and two made five"),
     "unexpected": KeyError("nobody"),
+    "closed-pipe": BrokenPipeError(32, "Broken pipe"),
     "several": ProblemsError("table.csv", [InputError("row 2", hint="mend it"), InputError("row 3")]),
 }
 
@@ -121,6 +122,10 @@ def test_an_unexpected_fault_shows_its_traceback_only_where_asked_for(monkeypatc
     assert "CROSSLOT_DEBUG=1" in run("fail", "unexpected").stderr
     monkeypatch.setenv("CROSSLOT_DEBUG", "1")
     assert "Traceback" in run("fail", "unexpected").stderr
+
+
+def test_a_pipe_that_its_reader_has_closed_is_no_fault_of_crosslot() -> None:
+    assert "fault" not in run("fail", "closed-pipe").stderr
 
 
 @pytest.mark.parametrize(
