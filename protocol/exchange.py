@@ -40,3 +40,23 @@ class BareCode:
     """What a site sends to a query that it does not believe."""
 
     code: ErrorCode
+
+
+BUNDLE: Final = {
+    "pyproject.toml": """\
+[project]
+name = "crosslot"
+version = "1.0.0"
+description = "Carries no code: both ends run what is installed there."
+license = "Apache-2.0"
+dependencies = []
+
+[tool.flwr.app]
+publisher = "crosslot"
+
+[tool.flwr.app.components]
+serverapp = "coordinator.network.flower_app:app"
+clientapp = "site_agent.network.flower_app:app"
+"""
+}
+"""The files of the bundle that Flower wants of a run; a site never opens the bundle that it is sent."""

@@ -1,0 +1,189 @@
+"""Collecting a study over the network: short rounds until every site has answered, or the deadline.
+
+A round is safe to break off at any moment: verified reports are stored as they come, and who is missing is asked again.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from coordinator.analyse_command import Outcome, analyse_reports, verified_reports
+from coordinator.collection import CollectionEvent, SiteState, site_states, sites_to_ask
+from coordinator.home import CoordinatorHome
+from coordinator.network.enrolment import EnrolledSite, Enrolments
+from coordinator.network.flower_app import CollectionRun, collect_round
+from coordinator.network.gateway import sites_by_node
+from coordinator.network.registry import Published, published
+from coordinator.network.superlink import SuperLink
+from coordinator.report.edition import names_one_of
+from coordinator.store import SqliteStore
+from protocol.codec import encode
+from protocol.envelopes import PayloadType, seal
+from protocol.identifiers import SiteId, StudyId
+from protocol.roster import Roster, SiteKey
+from shared.errors import InputError, RefusedError
+from shared.runtime.files import write_atomically
+
+ROSTER_FILE: Final = "roster.json"
+ENVELOPES_FOLDER: Final = "envelopes"
+ONLINE: Final = "online"
+
+Events = Mapping[SiteId, CollectionEvent | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collecting:
+    """A study's collection as it stands."""
+
+    study: StudyId
+    events: Events
+    enrolled: Mapping[SiteId, EnrolledSite]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every site has delivered or refused: then asking again changes nothing."""
+        return all(
+            event is not None and event.state in {SiteState.DELIVERED, SiteState.REFUSED}
+            for event in self.events.values()
+        )
+
+
+def standing(home: CoordinatorHome, study: StudyId) -> Collecting:
+    """Return how a study's collection stands, from the store alone."""
+    plan = published(home, study).plan.message
+    store = SqliteStore(home.store_path)
+    events = site_states(plan.sites, map(CollectionEvent.from_line, store.events(study)))
+    return Collecting(study=study, events=events, enrolled=Enrolments(home.enrolments_path).enrolled())
+
+
+def roster_of(home: CoordinatorHome, study: Published, enrolled: Mapping[SiteId, EnrolledSite]) -> Roster:
+    """Return the roster of a study's enrolled sites; it is signed and kept beside the plan.
+
+    Raises
+    ------
+    RefusedError
+        None of the plan's sites is enrolled.
+    """
+    plan, key = study.plan.message, home.key
+    named = [SiteKey(site=site, key=enrolled[site].key) for site in sorted(plan.sites) if site in enrolled]
+    if not named:
+        raise RefusedError(
+            f"{plan.study}: expected at least one of its sites enrolled, found none",
+            hint="invite them: crosslot-coordinator invite SITE",
+        )
+    roster = Roster(study=plan.study, coordinator=key.verifying_key.to_hex(), sites=tuple(named))
+    write_atomically(home.study(plan.study) / ROSTER_FILE, seal(encode(roster), PayloadType.ROSTER, key))
+    return roster
+
+
+def collect(
+    home: CoordinatorHome,
+    study: StudyId,
+    *,
+    deadline_seconds: float,
+    pause_seconds: float,
+    show: Callable[[Collecting], None],
+    log: Callable[[str], None],
+) -> Collecting:
+    """Ask the study's sites in rounds until all have answered or the deadline is over; return how it stands.
+
+    Parameters
+    ----------
+    deadline_seconds : float
+        How long in all; a last round that began before is finished.
+    pause_seconds : float
+        Between two rounds.
+    show : callable
+        Called after each round.
+    log : callable
+        Takes lines for the coordinator's log.
+
+    Raises
+    ------
+    InputError
+        The study was not published, or the service does not run.
+    RefusedError
+        None of the study's sites is enrolled.
+    """
+    record = published(home, study)
+    enrolments, store = Enrolments(home.enrolments_path), SqliteStore(home.store_path)
+    end = time.monotonic() + deadline_seconds
+    while True:
+        superlink = SuperLink.of(home)
+        roster = roster_of(home, record, enrolments.enrolled())
+        online = {key for key, (_, state) in superlink.nodes().items() if state == ONLINE}
+        enrolled = enrolments.enrolled()
+        every = sites_by_node(enrolments, superlink)
+        nodes = {site: node for site, node in every.items() if enrolled[site].node_key in online}
+        events = [CollectionEvent.from_line(line) for line in store.events(study)]
+        if any(site in nodes for site in sites_to_ask(record.plan.message.sites, events)):
+            run = CollectionRun(
+                study=record.plan,
+                roster=roster,
+                key=home.key,
+                store=store,
+                nodes=nodes,
+                clock=lambda: datetime.now(UTC),
+                nonce=lambda: secrets.token_hex(16),
+                log=log,
+                reply_seconds=float(home.settings.reply_seconds),
+            )
+            with superlink.grid() as grid:
+                collect_round(run, grid)
+            write_envelopes(home, study)
+        now = standing(home, study)
+        show(now)
+        if now.complete or time.monotonic() >= end:
+            return now
+        time.sleep(min(pause_seconds, max(0.0, end - time.monotonic())))
+
+
+def write_envelopes(home: CoordinatorHome, study: StudyId) -> None:
+    """Write the stored envelopes of a study beside its plan, each under a name of its own: evidence in plain files."""
+    folder = home.study(study) / ENVELOPES_FOLDER
+    for report in SqliteStore(home.store_path).reports(study):
+        path = folder / f"{report.site}-{report.lot}-v{report.version}.json"
+        if not path.is_file():
+            write_atomically(path, report.envelope)
+
+
+def outcome_of(home: CoordinatorHome, study: StudyId) -> Outcome:
+    """Return the outcome of what was collected, every envelope verified anew.
+
+    Raises
+    ------
+    InputError
+        Nothing was collected yet.
+    """
+    record = published(home, study)
+    reports = SqliteStore(home.store_path).reports(study)
+    if not reports:
+        raise InputError(f"{study}: expected collected reports, found none", hint="collect first")
+    # A site that was revoked since then delivered in good faith: its key is believed for what was kept.
+    known = {each.site: each for each in Enrolments(home.enrolments_path).sites()}
+    roster = roster_of(home, record, known)
+    envelopes = [(report.digest, report.envelope) for report in reports]
+    return analyse_reports(record.plan, verified_reports(record.plan, roster, envelopes))
+
+
+def release_results(home: CoordinatorHome, study: StudyId) -> tuple[SiteId, ...]:
+    """Sign the results of a study for each of its sites and put them into the registry; return the sites.
+
+    What a site is given holds aggregates, and of excluded lots its own only.
+    """
+    outcome = outcome_of(home, study)
+    plan = published(home, study).plan.message
+    key = home.key
+    for site in plan.sites:
+        lots = outcome.results.lots
+        own = tuple(lot for lot in lots.excluded if lot.site == site)
+        others = [lot for lot, owner in zip(outcome.data.lots, outcome.data.sites, strict=True) if owner != site]
+        warnings = tuple(text for text in outcome.results.warnings if not names_one_of(text, others))
+        results = outcome.results.model_copy(
+            update={"lots": lots.model_copy(update={"excluded": own}), "warnings": warnings}
+        )
+        write_atomically(home.results(study, site), seal(encode(results), PayloadType.RESULTS, key))
+    return plan.sites

@@ -1,0 +1,119 @@
+"""What the coordinator published: signed plans, atlases and released results, each in its place in the home.
+
+A study is published as a whole or not at all, and never changed: a changed plan is another plan (SPEC 3.1).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from coordinator.atlas_signing import manifest_of
+from coordinator.home import CoordinatorHome
+from protocol.atlas_manifest import AtlasManifest
+from protocol.codec import encode
+from protocol.envelopes import PAYLOAD_LIMITS, PayloadType, envelope_limit, seal
+from protocol.identifiers import Sha256, SiteId, StudyId
+from protocol.plan import StudyPlan
+from protocol.roster import Believed, open_from_coordinator, open_plan
+from protocol.study_draft import read_study_draft
+from shared.atlas.artefact import MAXIMUM_BYTES
+from shared.errors import InputError, RefusedError
+from shared.runtime.files import appearing_whole, read_bounded, write_atomically
+
+PLAN_FILE: Final = "plan.json"
+MANIFEST_FILE: Final = "atlas-manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """One published study, as its sites are given it."""
+
+    plan: Believed[StudyPlan]
+    manifest: Believed[AtlasManifest]
+
+
+def publish(home: CoordinatorHome, plan_path: Path, atlas_path: Path) -> Published:
+    """Put a study and its atlas into the registry; a draft (``.toml``) is signed here, a signed plan is checked.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, or the plan names another atlas.
+    RefusedError
+        Another plan of this study was published before.
+    """
+    key = home.key
+    atlas = read_bounded(atlas_path, limit=MAXIMUM_BYTES, what="an atlas")
+    manifest = manifest_of(atlas)
+    plan = open_plan(_sealed_plan(home, plan_path), key.verifying_key)
+    if plan.message.atlas != manifest.reference():
+        raise InputError(
+            f"{plan_path}: expected the atlas {plan.message.atlas.name!r} with SHA-256 {plan.message.atlas.sha256}, "
+            f"found in {atlas_path} {manifest.name!r} with {manifest.sha256}",
+            hint="give the atlas that the plan names",
+        )
+    folder = home.study(plan.message.study)
+    if folder.exists():
+        earlier = published(home, plan.message.study)
+        if earlier.plan.payload_sha256 != plan.payload_sha256:
+            raise RefusedError(
+                f"{plan.message.study}: another plan of this study was published",
+                hint="give the changed plan a name of its own, and supersedes = the hash of the old one",
+            )
+        return earlier
+    write_atomically(home.atlas(manifest.sha256), atlas)
+    with appearing_whole(folder) as work:
+        write_atomically(work / PLAN_FILE, plan.envelope)
+        write_atomically(work / MANIFEST_FILE, seal(encode(manifest), PayloadType.ATLAS_MANIFEST, key))
+    return published(home, plan.message.study)
+
+
+def published(home: CoordinatorHome, study: StudyId) -> Published:
+    """Return a published study, its signatures checked.
+
+    Raises
+    ------
+    InputError
+        No such study was published.
+    """
+    folder = home.study(study)
+    if not (folder / PLAN_FILE).is_file():
+        known = ", ".join(studies(home)) or "none"
+        raise InputError(f"{study}: no such study was published; there are: {known}", hint="publish it first")
+    key = home.key.verifying_key
+    plan = read_bounded(folder / PLAN_FILE, limit=envelope_limit(PayloadType.STUDY_PLAN), what="a signed plan")
+    manifest = read_bounded(
+        folder / MANIFEST_FILE, limit=envelope_limit(PayloadType.ATLAS_MANIFEST), what="a signed manifest"
+    )
+    return Published(
+        plan=open_plan(plan, key),
+        manifest=open_from_coordinator(manifest, AtlasManifest, PayloadType.ATLAS_MANIFEST, key),
+    )
+
+
+def studies(home: CoordinatorHome) -> tuple[StudyId, ...]:
+    """Return the published studies, by name."""
+    if not home.studies.is_dir():
+        return ()
+    return tuple(StudyId(folder.name) for folder in sorted(home.studies.iterdir()) if (folder / PLAN_FILE).is_file())
+
+
+def studies_of(home: CoordinatorHome, site: SiteId) -> tuple[Published, ...]:
+    """Return the studies whose plans name ``site``."""
+    every = (published(home, study) for study in studies(home))
+    return tuple(each for each in every if site in each.plan.message.sites)
+
+
+def atlas_for(home: CoordinatorHome, site: SiteId, digest: str) -> Path | None:
+    """Return the file of an atlas that a study of ``site`` names, None where there is none."""
+    if any(each.manifest.message.sha256 == digest for each in studies_of(home, site)):
+        return home.atlas(Sha256(digest))
+    return None
+
+
+def _sealed_plan(home: CoordinatorHome, path: Path) -> bytes:
+    if path.suffix == ".toml":
+        limit = PAYLOAD_LIMITS[PayloadType.STUDY_PLAN]
+        plan = read_study_draft(read_bounded(path, limit=limit, what="a study draft (study.toml)"))
+        return seal(encode(plan), PayloadType.STUDY_PLAN, home.key)
+    return read_bounded(path, limit=envelope_limit(PayloadType.STUDY_PLAN), what="a signed study plan")

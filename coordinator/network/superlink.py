@@ -1,0 +1,161 @@
+"""The one module of the coordinator that knows Flower's inner names (flwr 1.41): nodes, runs, tasks, the grid.
+
+The SuperLink listens on loopback only and runs nothing itself (``--isolation process``): the coordinator starts a run
+whose bundle holds no code, takes the run's task, and uses it as a way to send and receive. A contract test
+(``tests/network/test_superlink.py``) holds these names.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import httpx
+from flwr.cli.build import build_fab_from_files
+from flwr.common.constant import SubStatus
+from flwr.common.serde import run_from_proto
+from flwr.proto.control_pb2 import (
+    ListNodesRequest,
+    RegisterNodeRequest,
+    StartRunRequest,
+    UnregisterNodeRequest,
+)
+from flwr.proto.fab_pb2 import Fab
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, PullTaskInputRequest, PushTaskOutputRequest
+from flwr.serverapp import Grid
+from flwr.supercore.constant import TaskType
+from flwr.supercore.control.control_http_client import ControlHttpClient
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.interceptors import (
+    RuntimeVersionHttpInterceptor,
+    SuperExecAuthHttpInterceptor,
+)
+from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.grid import HttpGrid
+
+from coordinator.home import CoordinatorHome
+from protocol.exchange import BUNDLE
+from shared.errors import InputError, InternalError
+
+_TASK_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.2
+_ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
+
+
+def bundle() -> bytes:
+    """Return the bundle of a run: a project file that names the installed package, and no code."""
+    return build_fab_from_files({name: text.encode() for name, text in BUNDLE.items()})[0]
+
+
+class SuperLink:
+    """The coordinator's own SuperLink, by its loopback address.
+
+    Raises
+    ------
+    InputError
+        From every method, where the SuperLink cannot be reached.
+    """
+
+    def __init__(self, address: str, *, certificate: bytes, secret: bytes) -> None:
+        self._address = address
+        self._certificate = certificate
+        self._secret = secret
+
+    @classmethod
+    def of(cls, home: CoordinatorHome, address: str | None = None) -> "SuperLink":
+        """Return the SuperLink of a coordinator's folder; without an address, the one that runs."""
+        return cls(
+            address or home.superlink_address,
+            certificate=home.superlink_certificate.read_bytes(),
+            secret=home.executor_secret.read_bytes(),
+        )
+
+    def nodes(self) -> Mapping[bytes, tuple[int, str]]:
+        """Return (node identifier, Flower's word for its state) by the node's public key, PEM."""
+        with self._control() as control:
+            listed = control.ListNodes(ListNodesRequest()).nodes_info
+        return {bytes(node.public_key): (node.node_id, node.status) for node in listed if node.status != "unregistered"}
+
+    def register(self, public_pem: bytes, site: str) -> int:
+        """Return the identifier of a node, registered now or before."""
+        known = self.nodes().get(public_pem)
+        if known is not None:
+            return known[0]
+        with self._control() as control:
+            reply = control.RegisterNode(RegisterNodeRequest(public_key=public_pem, name=site))
+        node_id: int = reply.node_id
+        return node_id
+
+    def unregister(self, public_pem: bytes) -> None:
+        """Forget a node, if it is known."""
+        known = self.nodes().get(public_pem)
+        if known is not None:
+            with self._control() as control:
+                control.UnregisterNode(UnregisterNodeRequest(node_id=known[0]))
+
+    @contextmanager
+    def grid(self) -> Iterator[Grid]:
+        """Give a grid: a run is started, its task taken, and ended with the block."""
+        with self._control() as control:
+            control.StartRun(StartRunRequest(fab=Fab(content=bundle())))
+        token = self._task_token()
+        grid = HttpGrid(self._address, insecure=False, root_certificates=self._certificate, token=token)
+        client = grid._runtime_client  # noqa: SLF001 - Flower's own server process does the same
+        heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
+        heartbeat.start()
+        ended = SubStatus.FAILED
+        try:
+            given = client.PullTaskInput(PullTaskInputRequest())
+            TaskIdentity.task_id = given.task_id
+            TaskIdentity.run_id = given.run.run_id
+            TaskIdentity.node_id = given.context.node_id
+            grid.set_run(run_from_proto(given.run))
+            yield grid
+            ended = SubStatus.COMPLETED
+        finally:
+            with suppress(httpx.HTTPError):  # the SuperLink is gone: the run ends with the task's heartbeat
+                client.PushTaskOutput(PushTaskOutputRequest(sub_status=ended, details=""))
+            heartbeat.stop()
+            grid.close()
+
+    def _task_token(self) -> str:
+        client = RuntimeHttpClient.from_server_address(
+            server_address=self._address,
+            insecure=False,
+            root_certificates=self._certificate,
+            interceptors=[
+                RuntimeVersionHttpInterceptor(component_name="SuperExec"),
+                SuperExecAuthHttpInterceptor(master_secret=self._secret, protected_methods=frozenset({_ACQUIRE})),
+            ],
+            retry_invoker=make_simple_http_retry_invoker(),
+        )
+        end = time.monotonic() + _TASK_SECONDS
+        try:
+            while time.monotonic() < end:
+                taken = client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP]))
+                if taken.HasField("task") and taken.token:
+                    return str(taken.token)
+                time.sleep(_POLL_SECONDS)
+        finally:
+            client.close()
+        raise InternalError("the SuperLink gave no task for the run that was just started")
+
+    @contextmanager
+    def _control(self) -> Iterator[ControlHttpClient]:
+        client = ControlHttpClient.from_server_address(
+            server_address=self._address,
+            insecure=False,
+            root_certificates=self._certificate,
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr-cli")],
+        )
+        try:
+            yield client
+        except httpx.TransportError as error:
+            raise InputError(
+                f"the SuperLink at {self._address} does not answer: {error}",
+                hint="is crosslot-coordinator serve running?",
+            ) from error
+        finally:
+            client.close()
