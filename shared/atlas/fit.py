@@ -19,7 +19,7 @@ from shared.atlas.calibration import Calibration, calibrate, leave_lots_out
 from shared.atlas.card import Card, DroppedCluster, Marker, NoveltySettings, Parameter, Provenance, Transfer
 from shared.atlas.features import Counts
 from shared.atlas.genes import ensembl_id
-from shared.atlas.model import FitParameters, Model, fit_model
+from shared.atlas.model import FitParameters, Model, dimensions_for, fit_model
 from shared.atlas.novelty import TEMPERATURE
 from shared.atlas.proportions import log_odds, shift
 from shared.errors import DesignError, InputError
@@ -201,7 +201,8 @@ def _provenance(
     clusters: tuple[str, ...],
     cells: NDArray[np.int32],
 ) -> Provenance:
-    settings = {name: f"{value:g}" for name, value in asdict(chosen).items()} | dict(origin.settings)
+    used = asdict(chosen) | {"n_dimensions": chosen.n_dimensions or dimensions_for(len(clusters))}
+    settings = {name: f"{value:g}" for name, value in used.items()} | dict(origin.settings)
     single = tuple(
         f"cluster {name} occurs in one reference lot only: its transfer to another lot could not be measured"
         for name, row in zip(clusters, cells, strict=True)
