@@ -1,0 +1,249 @@
+"""The steward's commands: ``review``, ``policy``, ``log``, ``terms`` and ``home``; mounted by ``crosslot-site``."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from protocol.identifiers import SiteId, StudyId
+from protocol.signing import SigningKey, VerifyingKey
+from shared.errors import InputError
+from shared.runtime.console import json_option, print_json, print_table, remark
+from shared.runtime.files import read_bounded
+from site_agent.home import Home, create_home, open_home
+from site_agent.review import acts
+from site_agent.review.model import ReviewItem, find_item, review_items
+from site_agent.review.shown import (
+    LINE_COLUMNS,
+    LIST_COLUMNS,
+    RISKS,
+    VERDICT_COLUMNS,
+    as_document,
+    headline,
+    line_rows,
+    list_rows,
+    purpose,
+    verdict_rows,
+)
+
+_PATH: Final = click.Path(path_type=Path)
+_PASSPHRASE_LIMIT: Final = 4_096
+_TERMS_LIMIT: Final = 16 * 2**20
+
+home_option: Final = click.option(
+    "--home",
+    "home_folder",
+    type=_PATH,
+    default=Path(),
+    envvar="CROSSLOT_SITE_HOME",
+    help="The site's home; without: $CROSSLOT_SITE_HOME, or here.",
+)
+
+
+def _decision_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    by = click.option("--by", required=True, help="Your name: it stands in the signed decision.")
+    passphrase = click.option(
+        "--passphrase-file", type=_PATH, help="A file with the passphrase of the steward's key; without: you are asked."
+    )
+    return home_option(by(passphrase(json_option(command))))
+
+
+@click.group("review", invoke_without_command=True)
+@home_option
+@click.option("--web", is_flag=True, help="Show the review as a page on this machine, for your browser only.")
+@click.option(
+    "--idle-minutes", type=click.IntRange(1, 240), default=15, show_default=True, help="With --web: then stop."
+)
+@json_option
+@click.pass_context
+def review(context: click.Context, home_folder: Path, web: bool, idle_minutes: int, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """See what waits to leave this site, and decide: approve, withhold clusters, refuse.
+
+    Nothing leaves before a steward has approved its exact bytes, unless the site's policy says so for the study.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    home = open_home(home_folder)
+    if web:
+        from site_agent.review.server import serve_review  # noqa: PLC0415 - the page is not needed for the terminal
+
+        serve_review(home, idle_seconds=60.0 * idle_minutes, announce=remark)
+        return
+    items = review_items(home)
+    if as_json:
+        print_json([as_document(item) for item in items])
+        return
+    click.echo(headline(items))
+    if items:
+        print_table(f"Airlock of {home.site}", LIST_COLUMNS, list_rows(items))
+    if any(item.waits for item in items):
+        remark("next: crosslot-site review show LOT, then approve, withhold or refuse")
+
+
+@review.command("show")
+@click.argument("report")
+@home_option
+@json_option
+def show(report: str, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """Show one REPORT (its hash's first digits, or the lot's name): table, exact bytes, every rule's verdict."""
+    item = find_item(review_items(open_home(home_folder)), report)
+    if as_json:
+        print_json(as_document(item))
+        return
+    click.echo(f"{item.held.state.value}: lot {item.lot_name or item.held.lot}, {purpose(item)}")
+    print_table("What would leave", LINE_COLUMNS, line_rows(item))
+    click.echo(f"The exact bytes ({len(item.held.payload)}), SHA-256 {item.held.payload_sha256}:")
+    click.echo(item.held.payload.decode("utf-8"))
+    click.echo("What stays: cells, genes, expression, barcodes, file names, your own names, every error's text.")
+    if item.verdicts:
+        print_table("What each rule says, worst first", VERDICT_COLUMNS, verdict_rows(item))
+    for risk in RISKS:
+        click.echo(f"- {risk}")
+    if item.why_not_approvable:
+        click.echo(f"It cannot be approved: {item.why_not_approvable}")
+    elif item.needs_reason:
+        click.echo("A rule asks for your reason: approve with --reason.")
+
+
+@review.command("approve")
+@click.argument("reports", metavar="REPORT...", nargs=-1, required=True)
+@click.option("--reason", default="", help="Why; needed where a rule asks for review.")
+@_decision_options
+def approve(
+    reports: tuple[str, ...],
+    reason: str,
+    home_folder: Path,
+    by: str,
+    passphrase_file: Path | None,
+    as_json: bool,  # noqa: FBT001 - click hands flags over
+) -> None:
+    """Approve each REPORT for release, signed by the steward's key: exactly these bytes may leave."""
+    home = open_home(home_folder)
+    items = [find_item(review_items(home), name) for name in reports]
+    key = _steward_key(home, passphrase_file)
+    for item in items:
+        acts.approve(home, item, by=by, at=_now(), key=key, reason=reason)
+    _receipt(home, items, "Approved, not yet sent", as_json=as_json)
+
+
+@review.command("withhold")
+@click.argument("report")
+@click.option("--cluster", "clusters", multiple=True, required=True, help="A cluster to hide; may be given again.")
+@click.option("--by", required=True, help="Your name.")
+@click.option("--reason", default="", help="Why.")
+@home_option
+@json_option
+def withhold(report: str, clusters: tuple[str, ...], by: str, reason: str, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """Hide more of a lot: the clusters' counts shrink to orders of magnitude, and what waited is void."""
+    home = open_home(home_folder)
+    item = find_item(review_items(home), report)
+    new = acts.withhold(home, item, clusters, by=by, at=_now(), reason=reason)
+    _receipt(home, [find_item(review_items(home), new.payload_sha256)], "Withheld; this waits now", as_json=as_json)
+
+
+@review.command("refuse")
+@click.argument("reports", metavar="REPORT...", nargs=-1, required=True)
+@click.option("--reason", required=True, help="Why.")
+@_decision_options
+def refuse(
+    reports: tuple[str, ...],
+    reason: str,
+    home_folder: Path,
+    by: str,
+    passphrase_file: Path | None,
+    as_json: bool,  # noqa: FBT001 - click hands flags over
+) -> None:
+    """Refuse each REPORT, signed by the steward's key: it does not leave."""
+    home = open_home(home_folder)
+    items = [find_item(review_items(home), name) for name in reports]
+    key = _steward_key(home, passphrase_file)
+    for item in items:
+        acts.refuse(home, item, by=by, at=_now(), key=key, reason=reason)
+    _receipt(home, items, "Refused", as_json=as_json)
+
+
+@click.group("terms")
+def terms() -> None:
+    """Read and accept a study's terms: nothing is computed for a study before."""
+
+
+@terms.command("accept")
+@click.argument("study")
+@click.option("--document", type=_PATH, required=True, help="The terms as the coordinator sent them.")
+@_decision_options
+def accept(
+    study: str,
+    document: Path,
+    home_folder: Path,
+    by: str,
+    passphrase_file: Path | None,
+    as_json: bool,  # noqa: FBT001 - click hands flags over
+) -> None:
+    """Accept the terms of STUDY by signature; the document must be the one that the signed plan names."""
+    home = open_home(home_folder)
+    data = read_bounded(document, limit=_TERMS_LIMIT, what="the study's terms")
+    acts.accept_terms(home, StudyId(study), data, by=by, at=_now(), key=_steward_key(home, passphrase_file))
+    if as_json:
+        print_json({"success": True, "study": study})
+    else:
+        click.echo(f"Accepted the terms of {study}, signed by {by}.")
+
+
+@click.group("home")
+def home_group() -> None:
+    """Make a site's home: its keys, its secret, its settings."""
+
+
+@home_group.command("create")
+@click.option("--site", required=True, help="The site's name, as study plans name it.")
+@click.option("--coordinator-key", type=_PATH, required=True, help="The public key (.pub) of the coordinator.")
+@click.option("--passphrase-file", type=_PATH, help="A file with the steward's passphrase; without: you are asked.")
+@home_option
+@json_option
+def create(site: str, coordinator_key: Path, passphrase_file: Path | None, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """Make a home: the machine's key, the steward's key under a passphrase, and the secret for pseudonyms."""
+    text = read_bounded(coordinator_key, limit=_PASSPHRASE_LIMIT, what="a public key (.pub)")
+    coordinator = VerifyingKey.from_hex(text.decode("ascii", errors="replace").strip())
+    home = create_home(
+        home_folder, site=SiteId(site), coordinator=coordinator, passphrase=_passphrase(passphrase_file, confirm=True)
+    )
+    machine, steward = home.site_key().verifying_key, home.steward()
+    if as_json:
+        print_json(
+            {"success": True, "home": str(home_folder), "site_key": machine.to_hex(), "steward": steward.to_hex()}
+        )
+        return
+    click.echo(f"site key: {machine.to_hex()}")
+    click.echo(f"steward's key: {steward.to_hex()}")
+    remark("give the site key to the coordinator; keep the steward's passphrase to yourself")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _steward_key(home: Home, passphrase_file: Path | None) -> SigningKey:
+    return home.steward_key(_passphrase(passphrase_file))
+
+
+def _passphrase(path: Path | None, *, confirm: bool = False) -> str:
+    if path is None:
+        asked: str = click.prompt("The steward's passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
+        return asked
+    data = read_bounded(path, limit=_PASSPHRASE_LIMIT, what="a passphrase")
+    if path.stat().st_mode & 0o077:
+        raise InputError(f"{path}: others can read the passphrase", hint=f"run: chmod 600 {path}")
+    return data.decode("utf-8", errors="replace").rstrip("\r\n")
+
+
+def _receipt(home: Home, items: list[ReviewItem], what: str, *, as_json: bool) -> None:
+    now = {item.held.payload_sha256: item for item in review_items(home)}
+    decided = [now[item.held.payload_sha256] for item in items]
+    if as_json:
+        print_json([as_document(item) for item in decided])
+        return
+    for item in decided:
+        lot = item.lot_name or item.held.lot
+        click.echo(f"{what}: lot {lot}, {purpose(item)}, SHA-256 {item.held.payload_sha256}")

@@ -1,0 +1,257 @@
+"""What a steward is shown about a waiting report: values only, the same for the terminal and the page.
+
+Everything is worked out from the exact bytes that would leave, under the policy and the plan as they are now; nothing
+is taken over from when the report was made. Names of the site's own stand beside pseudonyms and are in no bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from protocol.errors import ProtocolError
+from protocol.identifiers import Pseudonym, Sha256
+from protocol.policy import EffectiveRules, effective, policy_or_refuse
+from protocol.report import Count, LotReport
+from shared.errors import CrosslotError, InputError
+from site_agent.home import Home
+from site_agent.release.airlock import Airlock
+from site_agent.release.decisions import Held, State
+from site_agent.release.disclosure import judge
+from site_agent.release.earlier_releases import EarlierRelease
+from site_agent.release.verdicts import Outcome, Verdict
+from site_agent.release.withheld_clusters import is_magnitude
+
+_PREFIX = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One value that would leave: what it is, as it would leave, and as it left the last time ("" where it did not)."""
+
+    field: str
+    value: str
+    before: str = ""
+    note: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether it left before, and differently."""
+        return self.before not in {"", self.value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewItem:
+    """One report in the airlock, as a steward sees it.
+
+    Attributes
+    ----------
+    held
+        The report and what was decided.
+    lot_name
+        The lot's own name; "" where ``lots.csv`` does not tell it.
+    rules
+        The rules in force; None where they cannot be had, and ``problem`` says why.
+    clusters
+        Names in the atlas's order; empty without rules.
+    verdicts
+        What each rule says, worst first; empty without rules.
+    lines
+        The report as a table.
+    previous
+        The last release of the lot, if there was one.
+    withheld
+        Positions of the clusters that the steward withholds.
+    """
+
+    held: Held
+    lot_name: str
+    recipient: Sha256
+    rules: EffectiveRules | None
+    problem: str
+    clusters: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    lines: tuple[Line, ...]
+    previous: EarlierRelease | None
+    withheld: frozenset[int]
+
+    @property
+    def waits(self) -> bool:
+        """Whether a person has yet to decide."""
+        return self.held.state is State.PENDING
+
+    @property
+    def needs_reason(self) -> bool:
+        """Whether a rule warns, so that an approval must say why."""
+        return any(verdict.outcome is Outcome.REVIEW for verdict in self.verdicts)
+
+    @property
+    def why_not_approvable(self) -> str:
+        """Why it cannot be approved; "" where it can."""
+        if not self.waits:
+            return f"It is {self.held.state.value}: a decision is final."
+        if self.rules is None:
+            return self.problem
+        if any(verdict.outcome is Outcome.FAIL for verdict in self.verdicts):
+            return "A rule fails. No approval opens the gate against a failed rule; withhold clusters, or refuse."
+        return ""
+
+
+def review_items(home: Home) -> tuple[ReviewItem, ...]:
+    """Return every report in the airlock, waiting ones first, then the newest first.
+
+    Raises
+    ------
+    InputError
+        If the airlock is damaged.
+    """
+    airlock = home.airlock()
+    held = list(airlock.held().values())
+    items = [_item(home, airlock, each) for each in reversed(held)]
+    return tuple(sorted(items, key=lambda item: not item.waits))
+
+
+def find_item(items: Sequence[ReviewItem], name: str) -> ReviewItem:
+    """Return the report that a steward names: by the first digits of its hash, or by the lot's own name if it waits.
+
+    Raises
+    ------
+    InputError
+        If there is none, or more than one.
+    """
+    by_hash = [item for item in items if len(name) >= _PREFIX and item.held.payload_sha256.startswith(name)]
+    matches = by_hash or [item for item in items if item.waits and name in {item.lot_name, item.held.lot}]
+    if len(matches) != 1:
+        waiting = ", ".join(f"{item.held.payload_sha256[:12]} ({item.lot_name})" for item in items if item.waits)
+        raise InputError(
+            f"{name}: expected one report in the airlock, found {len(matches)}", hint=f"waiting: {waiting or 'nothing'}"
+        )
+    return matches[0]
+
+
+def rules_for(home: Home, held: Held) -> EffectiveRules:
+    """Return the rules in force for a report, by the policy and the plan as they are now.
+
+    Raises
+    ------
+    CrosslotError
+        If policy or plan are absent or damaged, or the policy does not allow the study.
+    """
+    return effective(policy_or_refuse(home.policy()), home.plan(held.study).message)
+
+
+def verdicts_of(airlock: Airlock, held: Held, report: LotReport, rules: EffectiveRules) -> tuple[Verdict, ...]:
+    """Return what every rule says of a report of the lot, worst first."""
+    alive = {State.PENDING, State.APPROVED, State.SENT}
+    lots = {each.lot for each in airlock.held().values() if each.study == held.study and each.state in alive}
+    earlier = airlock.earlier(report, held.provenance)
+    return judge(report, rules, lots_offered=len(lots | {held.lot}), earlier=earlier)
+
+
+def shown(count: Count) -> str:
+    """Return a count for people: exact, or its ends."""
+    return f"{count.low:,}" if count.is_exact else f"{count.low:,} to {count.high:,}"
+
+
+def report_lines(
+    report: LotReport,
+    *,
+    clusters: Sequence[str] = (),
+    names: Mapping[Pseudonym, str] | None = None,
+    before: LotReport | None = None,
+    rules: EffectiveRules | None = None,
+) -> tuple[Line, ...]:
+    """Return a report as a table, field by field; every field of the report is there, but padding."""
+    known = names or {}
+    new, old = _fields(report, clusters), {} if before is None else dict(_fields(before, clusters))
+    notes = {
+        "lot": known.get(report.lot, ""),
+        "donor": known.get(report.donor, ""),
+        **{f"cells in {_cluster(clusters, i)}": _note(count, rules) for i, count in enumerate(report.counts)},
+        "cells in no cluster": _note(report.unassigned, rules),
+    }
+    own = {name: f"your name: {notes[name]}" for name in ("lot", "donor") if notes[name]}
+    return tuple(
+        Line(field=field, value=value, before=old.get(field, ""), note=own.get(field, notes.get(field, "")))
+        for field, value in new
+    )
+
+
+def _item(home: Home, airlock: Airlock, held: Held) -> ReviewItem:
+    report, rules, problem, verdicts = held.report, None, "", tuple[Verdict, ...]()
+    try:
+        rules = rules_for(home, held)
+        verdicts = verdicts_of(airlock, held, report, rules)
+    except (ProtocolError, CrosslotError) as error:
+        problem = str(error)
+    earlier = airlock.earlier(report, held.provenance)
+    previous = earlier[-1] if earlier else None
+    clusters = rules.plan.atlas.clusters if rules is not None else ()
+    names = home.own_names(held.study)
+    comparable = previous.report if previous and previous.report.atlas_sha256 == report.atlas_sha256 else None
+    return ReviewItem(
+        held=held,
+        lot_name=names.get(held.lot, ""),
+        recipient=home.coordinator.fingerprint,
+        rules=rules,
+        problem=problem,
+        clusters=clusters,
+        verdicts=verdicts,
+        lines=report_lines(report, clusters=clusters, names=names, before=comparable, rules=rules),
+        previous=previous,
+        withheld=airlock.withheld_clusters(held.study, held.lot),
+    )
+
+
+def _fields(report: LotReport, clusters: Sequence[str]) -> list[tuple[str, str]]:
+    quality, disclosure = report.quality, report.disclosure
+    share = quality.median_mitochondrial_share
+    rows = [
+        ("study", report.study),
+        ("site", report.site),
+        ("lot", report.lot),
+        ("donor", report.donor),
+        ("version", str(report.version)),
+        ("cohort", report.cohort),
+        ("tissue", report.tissue),
+        ("product", report.product),
+        ("passage", "withheld" if report.passage is None else str(report.passage)),
+        ("condition", report.condition),
+        ("period", report.period or "not told"),
+        ("cells after QC", shown(report.cells_after_qc)),
+        *((f"cells in {_cluster(clusters, i)}", shown(count)) for i, count in enumerate(report.counts)),
+        ("cells in no cluster", shown(report.unassigned)),
+        ("median counts per cell", f"{quality.median_counts:g}"),
+        ("median genes per cell", f"{quality.median_genes:g}"),
+        ("median mitochondrial share", "not told" if share is None else f"{share:g}"),
+        ("share of the atlas's genes found", f"{quality.gene_coverage:g}"),
+    ]
+    for number, series in enumerate(report.potency, start=1):
+        name = f"potency {number}: {series.endpoint}"
+        rows.append((f"{name}, {series.assay}, {series.unit}", ", ".join(f"{value:g}" for value in series.replicates)))
+        if series.reference_replicates:
+            references = ", ".join(f"{value:g}" for value in series.reference_replicates)
+            rows.append((f"{name}, reference standard, {series.unit}", references))
+        rows.append((f"{name}, run", series.run))
+    return [
+        *rows,
+        ("plan", report.plan_sha256),
+        ("atlas", report.atlas_sha256),
+        ("software", f"crosslot {report.software.crosslot}, mapper {report.software.mapper}"),
+        ("profile asked for", disclosure.requested.value),
+        ("profile applied", disclosure.applied.value),
+        ("counts hidden below", str(disclosure.small_count_threshold)),
+        ("policy", disclosure.policy_sha256),
+    ]
+
+
+def _cluster(clusters: Sequence[str], position: int) -> str:
+    return clusters[position] if position < len(clusters) else f"cluster {position}"
+
+
+def _note(count: Count, rules: EffectiveRules | None) -> str:
+    if count.is_exact:
+        return ""
+    if rules is not None and count.low >= rules.small_count.value and rules.count_step == count.high - count.low + 1:
+        return "in steps"
+    if rules is not None and is_magnitude(count, rules) and count.high >= max(rules.small_count.value, 1):
+        return "withheld: order of magnitude"
+    return "hidden: a small count"

@@ -1,0 +1,199 @@
+"""``policy`` and ``log``: what the site's own rules say, and everything that was asked and released."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from protocol.errors import ProtocolError
+from protocol.identifiers import StudyId
+from protocol.plan import PROFILE_THRESHOLDS, Profile
+from protocol.policy import EffectiveRules, SitePolicy, effective, policy_or_refuse
+from shared.runtime.console import json_option, print_json, print_table, remark
+from site_agent.home import Home, open_home
+from site_agent.review.commands import home_option
+
+
+@click.group("policy")
+def policy() -> None:
+    """Show, explain and check the site's own policy: what may leave, and who may ask."""
+
+
+@policy.command("show")
+@home_option
+@json_option
+def policy_show(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """Show the policy, and the rules in force for every study that this site was asked about."""
+    home = open_home(home_folder)
+    own = policy_or_refuse(home.policy())
+    studies = {study: _rules_or_code(home, own, study) for study in _studies(home)}
+    if as_json:
+        document = {study: _as_document(rules) for study, rules in studies.items()}
+        print_json({**own.model_dump(mode="json"), "sha256": own.sha256, "in_force": document})
+        return
+    print_table(f"Policy of {own.site}, version {own.version}", ("setting", "value"), _settings(own))
+    rows = [(study, *_rule_cells(rules)) for study, rules in studies.items()]
+    if rows:
+        columns = ("study", "profile", "cells a lot", "counts hidden below", "lots a site", "auto-approved")
+        print_table("In force, the stricter of site and study", columns, rows)
+
+
+@policy.command("explain")
+@home_option
+def policy_explain(home_folder: Path) -> None:
+    """Say in plain words what the policy lets out."""
+    for sentence in explained(policy_or_refuse(open_home(home_folder).policy())):
+        click.echo(f"- {sentence}")
+
+
+@policy.command("check")
+@home_option
+@json_option
+def policy_check(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """Check the policy: can it be read, is it this site's, does it allow this coordinator. Exits with 1 if not."""
+    home = open_home(home_folder)
+    own = policy_or_refuse(home.policy())
+    problems = []
+    if own.site != home.site:
+        problems.append(f"site: expected {home.site}, found {own.site}: nothing leaves")
+    if home.coordinator.fingerprint not in own.allowed_coordinators:
+        problems.append(f"allowed_coordinators: expected {home.coordinator.fingerprint}, not found: nothing leaves")
+    if not own.allowed_studies:
+        problems.append("allowed_studies: it is empty: nothing leaves")
+    if as_json:
+        print_json({"success": not problems, "sha256": own.sha256, "version": own.version, "problems": problems})
+    else:
+        for problem in problems:
+            click.echo(f"problem: {problem}")
+        click.echo(f"policy version {own.version}, SHA-256 {own.sha256}" + ("" if problems else ": no problem"))
+    if problems:
+        click.get_current_context().exit(1)
+
+
+@click.group("log")
+def log() -> None:
+    """Read and verify the ledger: everything that was asked of this site and released by it."""
+
+
+@log.command("show")
+@home_option
+@json_option
+def log_show(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """Show every entry, oldest first; the ledger is verified on the way."""
+    home = open_home(home_folder)
+    entries = home.ledger().verify(home.checkpoints())
+    if as_json:
+        print_json([entry.model_dump(mode="json") for entry in entries])
+        return
+    names: dict[str, str] = {}
+    for study in {entry.record.study for entry in entries if entry.record.study is not None}:
+        names.update({str(pseudonym): name for pseudonym, name in home.own_names(study).items()})
+    rows = [
+        (
+            str(entry.number),
+            entry.record.at,
+            entry.record.event.value + (" (by policy)" if entry.record.automatic else ""),
+            entry.record.study or "",
+            names.get(entry.record.lot or "", entry.record.lot or ""),
+            entry.record.code.value if entry.record.code else "",
+            (entry.record.subject_sha256 or "")[:12],
+        )
+        for entry in entries
+    ]
+    print_table(f"Ledger of {home.site}", ("entry", "at", "event", "study", "lot", "code", "SHA-256"), rows)
+
+
+@log.command("verify")
+@home_option
+@json_option
+def log_verify(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """Find any entry that was changed, removed, added or moved, and any end that a checkpoint saw and is gone."""
+    home = open_home(home_folder)
+    checkpoints = home.checkpoints()
+    entries = home.ledger().verify(checkpoints)
+    covered = max((checkpoint.length for checkpoint in checkpoints), default=0)
+    if as_json:
+        print_json({"success": True, "entries": len(entries), "checkpoints": len(checkpoints), "covered": covered})
+        return
+    click.echo(f"The ledger holds: {len(entries)} entries, {covered} of them countersigned by the coordinator.")
+    if covered < len(entries):
+        remark("entries after the last checkpoint could be cut from the end unseen, until the next one comes")
+
+
+def explained(own: SitePolicy) -> list[str]:
+    """Return what a policy lets out, in plain sentences."""
+    thresholds, profile = PROFILE_THRESHOLDS[own.profile], own.profile
+    cells = own.thresholds.minimum_cells_per_lot or thresholds.minimum_cells_per_lot
+    small = own.thresholds.small_count_threshold
+    small = thresholds.small_count_threshold if small is None else small
+    lots = own.thresholds.minimum_lots_per_site or thresholds.minimum_lots_per_site
+    hidden = f"Counts of 1 to {small - 1} cells leave as that range" if small > 1 else "Counts leave exactly"
+    sentences = [
+        f"Studies that may be answered: {', '.join(own.allowed_studies) or 'none, so nothing leaves'}.",
+        f"Coordinators that are believed: {len(own.allowed_coordinators)}.",
+        f"A lot of fewer than {cells} cells after QC is not reported; a site with fewer than {lots} lots reports none.",
+        hidden + ("; zeros are hidden with them, and all counts leave in steps." if profile is Profile.STRICT else "."),
+        "A study may ask for stricter thresholds, never for laxer ones.",
+    ]
+    lowered = {
+        "cells a lot": cells < thresholds.minimum_cells_per_lot,
+        "small counts": small < thresholds.small_count_threshold,
+        "lots a site": lots < thresholds.minimum_lots_per_site,
+    }
+    below = [name for name, is_lower in lowered.items() if is_lower]
+    if below:
+        sentences.append(f"This site has lowered its own thresholds below its profile's: {', '.join(below)}.")
+    if own.withheld_fields:
+        sentences.append(f"Never told: {', '.join(field.value for field in own.withheld_fields)}.")
+    sentences.append(
+        f"Without a person's look, where every rule passes: {', '.join(own.auto_approve)}."
+        if own.auto_approve
+        else "Nothing leaves without a steward's signature."
+    )
+    return sentences
+
+
+def _studies(home: Home) -> list[str]:
+    return sorted(path.parent.name for path in (home.folder / "studies").glob("*/plan.json"))
+
+
+def _rules_or_code(home: Home, own: SitePolicy, study: str) -> EffectiveRules | ProtocolError:
+    try:
+        return effective(own, home.plan(StudyId(study)).message)
+    except ProtocolError as error:
+        return error
+
+
+def _settings(own: SitePolicy) -> list[tuple[str, str]]:
+    thresholds = own.thresholds.model_dump(mode="json")
+    return [
+        ("profile", own.profile.value),
+        ("allowed studies", ", ".join(own.allowed_studies) or "none"),
+        ("allowed coordinators", ", ".join(key[:16] for key in own.allowed_coordinators) or "none"),
+        ("approved unseen", ", ".join(own.auto_approve) or "none"),
+        ("withheld fields", ", ".join(field.value for field in own.withheld_fields) or "none"),
+        *(
+            (name.replace("_", " "), "the profile's" if value is None else str(value))
+            for name, value in thresholds.items()
+        ),
+        ("SHA-256", own.sha256),
+    ]
+
+
+def _rule_cells(rules: EffectiveRules | ProtocolError) -> tuple[str, ...]:
+    if isinstance(rules, ProtocolError):
+        return (f"refused: {rules.code.value}", "", "", "", "")
+    named = [rules.minimum_cells, rules.small_count, rules.minimum_lots]
+    thresholds = [f"{each.value} ({each.owner.value}'s)" for each in named]
+    return (rules.applied.value, *thresholds, "yes" if rules.auto_approved else "no")
+
+
+def _as_document(rules: EffectiveRules | ProtocolError) -> dict[str, Any]:
+    if isinstance(rules, ProtocolError):
+        return {"refused": rules.code.value}
+    named = {"minimum_cells": rules.minimum_cells, "small_count": rules.small_count, "minimum_lots": rules.minimum_lots}
+    return {
+        "profile": rules.applied.value,
+        **{name: {"value": each.value, "owner": each.owner.value} for name, each in named.items()},
+        "auto_approved": rules.auto_approved,
+    }

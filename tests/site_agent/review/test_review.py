@@ -1,0 +1,352 @@
+"""The review: what is shown, and that each act does what it says and no more."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from protocol.codec import sha256
+from protocol.envelopes import PayloadType
+from protocol.errors import ErrorCode
+from protocol.exchange import Ask, Reply
+from protocol.ledger import LedgerEvent, checkpoint_of
+from protocol.policy import write_policy
+from protocol.queries import Answer, AnswerStatus
+from protocol.roster import Roster, SiteKey, open_answer
+from protocol.signing import SigningKey
+from shared.errors import InputError, RefusedError
+from shared.runtime.console import CommandGroup
+from shared.runtime.files import write_atomically
+from site_agent.home import Home
+from site_agent.release.decisions import State
+from site_agent.review import acts
+from site_agent.review.commands import home_group, review, terms
+from site_agent.review.model import ReviewItem, find_item, review_items
+from site_agent.review.record_commands import log, policy
+from site_agent.review.shown import headline
+from tests.site_agent.review.conftest import PASSPHRASE, AHome
+from tests.study_parts import (
+    COORDINATOR,
+    KYOTO,
+    NOW,
+    STRANGER,
+    STUDY,
+    THREE_LOTS,
+    Lots,
+    make_ask,
+    make_plan,
+    make_policy,
+    make_query,
+    signed,
+)
+
+PLAN = make_plan()
+WHO = "A. Steward"
+
+
+def said(a_home: AHome, ask: Ask | None = None) -> tuple[Answer, Reply]:
+    reply = a_home.agent.answer(ask or make_ask(PLAN), NOW)
+    assert isinstance(reply, Reply)
+    key = a_home.home.site_key().verifying_key.to_hex()
+    roster = Roster(study=STUDY, coordinator=COORDINATOR.verifying_key.to_hex(), sites=(SiteKey(site=KYOTO, key=key),))
+    return open_answer(reply.answer, roster, KYOTO).message, reply
+
+
+@pytest.fixture
+def waiting(a_home: AHome) -> AHome:
+    answer, _ = said(a_home)
+    assert answer.code is ErrorCode.AWAITING_STEWARD
+    return a_home
+
+
+def items_of(a_home: AHome) -> tuple[ReviewItem, ...]:
+    return review_items(a_home.home)
+
+
+def item_named(a_home: AHome, name: str) -> ReviewItem:
+    return find_item(items_of(a_home), name)
+
+
+def test_the_steward_sees_the_exact_bytes_and_the_lots_own_name_beside_them(waiting: AHome) -> None:
+    items = items_of(waiting)
+    assert sorted(item.lot_name for item in items) == sorted(THREE_LOTS)
+    for item in items:
+        assert sha256(item.held.payload) == item.held.payload_sha256
+        assert item.lot_name.encode() not in item.held.payload
+        shown = {line.field: line.value for line in item.lines}
+        assert [shown[f"cells in {name}"] for name in ("c0", "c1", "c2")] == [
+            f"{cells:,}" for cells in THREE_LOTS[item.lot_name]
+        ]
+        assert item.why_not_approvable == ""
+    assert headline(items) == "Nothing has left. 3 wait for your decision; 0 approved and not yet sent."
+
+
+def test_what_the_steward_approved_leaves_and_stands_in_the_ledger(waiting: AHome) -> None:
+    for item in items_of(waiting):
+        acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward)
+    assert {item.held.state for item in items_of(waiting)} == {State.APPROVED}
+    answer, reply = said(waiting)
+    assert (answer.status, len(reply.reports)) == (AnswerStatus.REPORTS, 3)
+    assert {item.held.state for item in items_of(waiting)} == {State.SENT}
+    entries = [entry.record for entry in waiting.home.ledger().verify()]
+    released = [entry for entry in entries if entry.event is LedgerEvent.RELEASED]
+    assert {entry.envelope_sha256 for entry in released} == {sha256(envelope) for envelope in reply.reports}
+    approved = [entry for entry in entries if entry.event is LedgerEvent.APPROVED]
+    assert {entry.automatic for entry in approved} == {False}
+    assert answer.ledger is not None
+    assert answer.ledger.length == len(entries) - 1  # all but the answer itself
+
+
+@pytest.mark.disclosure
+def test_only_the_stewards_key_approves(waiting: AHome) -> None:
+    item = items_of(waiting)[0]
+    for key in (STRANGER, waiting.home.site_key()):
+        with pytest.raises(RefusedError, match="steward"):
+            acts.approve(waiting.home, item, by=WHO, at=NOW, key=key)
+    # An approval that another key signed, written into the airlock past the review, does not open the gate.
+    for held in waiting.held():
+        waiting.home.airlock().approve(held.payload_sha256, by=WHO, at=NOW, key=STRANGER)
+    answer, reply = said(waiting)
+    assert (answer.status, answer.code, reply.reports) == (AnswerStatus.REFUSED, ErrorCode.NOT_APPROVED, ())
+
+
+def test_a_refusal_needs_a_reason_and_is_final(waiting: AHome) -> None:
+    item = item_named(waiting, "BM-02")
+    with pytest.raises(InputError, match="reason"):
+        acts.refuse(waiting.home, item, by=WHO, at=NOW, key=waiting.steward, reason=" ")
+    acts.refuse(waiting.home, item, by=WHO, at=NOW, key=waiting.steward, reason="not ours to give")
+    with pytest.raises(RefusedError, match="refused"):
+        acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward)
+    for name in ("BM-01", "BM-03"):
+        acts.approve(waiting.home, item_named(waiting, name), by=WHO, at=NOW, key=waiting.steward)
+    _, reply = said(waiting)
+    assert len(reply.reports) == 2
+
+
+def test_withholding_voids_what_waited_and_holds_for_what_is_computed_again(waiting: AHome) -> None:
+    item = item_named(waiting, "BM-01")
+    new = acts.withhold(waiting.home, item, ["c2"], by=WHO, at=NOW)
+    assert waiting.home.airlock().find(item.held.payload_sha256).state is State.VOIDED
+    assert (new.report.counts[2].low, new.report.counts[2].high) == (100, 999)
+    assert (new.report.cells_after_qc.low, new.report.cells_after_qc.high) == (1_000, 1_899)
+    with pytest.raises(RefusedError, match="voided"):
+        acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward)
+    again, _ = said(waiting)
+    assert again.code is ErrorCode.AWAITING_STEWARD
+    assert item_named(waiting, "BM-01").held == new
+    for each in items_of(waiting):
+        if each.waits:
+            assert each.why_not_approvable == ""
+            acts.approve(waiting.home, each, by=WHO, at=NOW, key=waiting.steward)
+    _, reply = said(waiting)
+    assert len(reply.reports) == 3
+    assert waiting.home.airlock().find(new.payload_sha256).state is State.SENT
+
+
+def test_withholding_what_is_withheld_and_unknown_clusters_are_refused(waiting: AHome) -> None:
+    item = item_named(waiting, "BM-01")
+    for clusters in ([], ["no such cluster"]):
+        with pytest.raises(InputError, match="clusters of the atlas"):
+            acts.withhold(waiting.home, item, clusters, by=WHO, at=NOW)
+    new = acts.withhold(waiting.home, item, ["c2"], by=WHO, at=NOW)
+    with pytest.raises(RefusedError, match="nothing would change"):
+        acts.withhold(waiting.home, find_item(items_of(waiting), new.payload_sha256), ["c2"], by=WHO, at=NOW)
+
+
+def test_a_changed_lot_voids_the_approval_of_the_old_bytes(waiting: AHome) -> None:
+    item = item_named(waiting, "BM-01")
+    acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward)
+    waiting.source = Lots({**THREE_LOTS, "BM-01": (601, 300, 100)})
+    assert said(waiting)[0].code is ErrorCode.AWAITING_STEWARD
+    assert waiting.home.airlock().find(item.held.payload_sha256).state is State.VOIDED
+    assert item_named(waiting, "BM-01").waits
+
+
+def test_against_a_warning_the_steward_must_say_why(waiting: AHome) -> None:
+    for item in items_of(waiting):
+        acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward)
+    said(waiting)
+    waiting.source = Lots({**THREE_LOTS, "BM-01": (660, 360, 160)})
+    said(waiting)
+    item = item_named(waiting, "BM-01")
+    assert item.needs_reason
+    assert item.previous is not None
+    changed = {line.field: (line.before, line.value) for line in item.lines if line.changed}
+    assert changed["cells in c0"] == ("600", "660")
+    with pytest.raises(InputError, match="reason"):
+        acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward)
+    acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward, reason="two vials were added")
+    assert len(said(waiting)[1].reports) == 3
+
+
+@pytest.mark.disclosure
+def test_without_a_readable_policy_nothing_can_be_approved(waiting: AHome) -> None:
+    item = items_of(waiting)[0]
+    for damage in (b"version = ", None):
+        path = waiting.home.folder / "policy.toml"
+        path.unlink()
+        if damage is not None:
+            path.write_bytes(damage)
+        assert "policy" in items_of(waiting)[0].why_not_approvable
+        with pytest.raises(RefusedError):
+            acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward)
+
+
+@pytest.mark.disclosure
+def test_a_policy_made_stricter_after_submission_stops_the_approval(waiting: AHome) -> None:
+    stricter = make_policy(auto=False).model_copy(update={"version": 2})
+    write_atomically(waiting.home.folder / "policy.toml", write_policy(stricter))
+    item = items_of(waiting)[0]
+    assert "rule fails" in item.why_not_approvable
+    with pytest.raises(RefusedError, match="other rules"):
+        acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward)
+
+
+TERMS = b"Findings are used for research only.\n"
+
+
+def test_nothing_is_computed_before_the_terms_are_accepted(a_home: AHome) -> None:
+    source = Lots(THREE_LOTS)
+    a_home.source = source
+    plan = PLAN.model_copy(update={"terms_sha256": sha256(TERMS)})
+
+    def ask() -> Ask:
+        return Ask(
+            query=signed(make_query(plan), PayloadType.QUERY, COORDINATOR), plan=signed(plan, PayloadType.STUDY_PLAN)
+        )
+
+    answer, _ = said(a_home, ask())
+    assert (answer.status, answer.code) == (AnswerStatus.WAITING, ErrorCode.TERMS_NOT_ACCEPTED)
+    assert source.calls == 0
+    with pytest.raises(RefusedError, match="expected the terms"):
+        acts.accept_terms(a_home.home, STUDY, TERMS + b" ", by=WHO, at=NOW, key=a_home.steward)
+    acts.accept_terms(a_home.home, STUDY, TERMS, by=WHO, at=NOW, key=a_home.steward)
+    assert said(a_home, ask())[0].code is ErrorCode.AWAITING_STEWARD
+    assert source.calls == 1
+    events = [entry.record.event for entry in a_home.home.ledger().verify()]
+    assert LedgerEvent.TERMS_ACCEPTED in events
+    # Another plan under the same name has not been accepted.
+    plan = plan.model_copy(update={"question": "Another question?"})
+    assert said(a_home, ask())[0].code is ErrorCode.TERMS_NOT_ACCEPTED
+
+
+@click.group(cls=CommandGroup)
+def site() -> None:
+    """Stand in for the site's root group."""
+
+
+for command in (review, policy, log, terms, home_group):
+    site.add_command(command)
+
+
+@pytest.fixture
+def run(a_home: AHome, tmp_path: Path) -> Callable[..., Result]:
+    passphrase = tmp_path / "passphrase"
+    write_atomically(passphrase, PASSPHRASE.encode() + b"\n", mode=0o600)
+
+    def invoke(*arguments: str, signs: bool = False) -> Result:
+        by = ("--by", WHO, "--passphrase-file", str(passphrase)) if signs else ()
+        return CliRunner().invoke(site, [*arguments, "--home", str(a_home.home.folder), *by])
+
+    return invoke
+
+
+def test_the_terminal_walk_from_waiting_to_approved(waiting: AHome, run: Callable[..., Result]) -> None:
+    listed = json.loads(run("review", "--json").stdout)
+    assert {each["state"] for each in listed} == {"pending"}
+    shown = run("review", "show", "BM-01")
+    held = item_named(waiting, "BM-01").held
+    assert held.payload.decode() in shown.stdout
+    assert held.payload_sha256 in shown.stdout
+    assert "your name: BM-01" in shown.stdout
+    assert run("review", "approve", "BM-01", "BM-02", signs=True).exit_code == 0
+    withheld = run("review", "withhold", "BM-03", "--cluster", "c2", "--by", WHO)
+    assert "Withheld; this waits now" in withheld.stdout
+    refused = run("review", "refuse", "BM-03", "--reason", "not ours to give", signs=True)
+    assert "Refused: lot BM-03" in refused.stdout
+    assert len(said(waiting)[1].reports) == 2
+    headed = run("review")
+    assert headed.stdout.startswith("2 reports left after approval. 0 wait for your decision")
+
+
+def test_wrong_names_wrong_passphrases_and_open_files_are_told(
+    waiting: AHome, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    assert run("review", "show", "BM-99").exit_code == 1
+    (tmp_path / "passphrase").write_bytes(b"something else")
+    failed = run("review", "approve", "BM-01", "--json", signs=True)
+    assert failed.exit_code == 1
+    assert json.loads(failed.stdout)["success"] is False
+    (tmp_path / "passphrase").chmod(0o644)
+    assert "others can read" in run("review", "approve", "BM-01", signs=True).stderr
+    assert {held.state for held in waiting.held()} == {State.PENDING}
+
+
+def test_policy_is_shown_explained_and_checked(waiting: AHome, run: Callable[..., Result]) -> None:
+    document = json.loads(run("policy", "show", "--json").stdout)
+    assert document["in_force"][STUDY]["auto_approved"] is False
+    assert "Nothing leaves without a steward's signature." in run("policy", "explain").stdout
+    assert run("policy", "check").exit_code == 0
+    alien = make_policy(auto=False).model_copy(update={"allowed_coordinators": (STRANGER.fingerprint,)})
+    write_atomically(waiting.home.folder / "policy.toml", write_policy(alien))
+    checked = run("policy", "check", "--json")
+    assert checked.exit_code == 1
+    assert "allowed_coordinators" in json.loads(checked.stdout)["problems"][0]
+    (waiting.home.folder / "policy.toml").unlink()
+    assert run("policy", "check").exit_code == 1
+
+
+def _keep_checkpoint(home: Home, key: SigningKey) -> None:
+    checkpoint = checkpoint_of(home.ledger().head(), study=STUDY, site=home.site, at="2026-11-20T09:00:00Z")
+    write_atomically(home.folder / "checkpoints" / "1.json", signed(checkpoint, PayloadType.CHECKPOINT, key))
+
+
+def _flip(folder: Path) -> None:
+    path = folder / "000000001.json"
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def _swap(folder: Path) -> None:
+    one, two = folder / "000000001.json", folder / "000000002.json"
+    first, second = one.read_bytes(), two.read_bytes()
+    one.write_bytes(second)
+    two.write_bytes(first)
+
+
+def _remove(folder: Path) -> None:
+    (folder / "000000001.json").unlink()
+
+
+def _cut(folder: Path) -> None:
+    max(folder.glob("*.json")).unlink()
+
+
+@pytest.mark.parametrize("damage", [_flip, _swap, _remove, _cut])
+def test_any_damage_to_the_ledger_is_found(
+    waiting: AHome, run: Callable[..., Result], damage: Callable[[Path], None]
+) -> None:
+    _keep_checkpoint(waiting.home, COORDINATOR)
+    sound = run("log", "verify", "--json")
+    assert json.loads(sound.stdout) == {"success": True, "entries": 5, "checkpoints": 1, "covered": 5}
+    assert "asked" in run("log", "show").stdout
+    damage(waiting.home.folder / "ledger")
+    assert run("log", "verify").exit_code == 1
+
+
+def test_a_checkpoint_that_the_coordinator_did_not_sign_is_refused(waiting: AHome, run: Callable[..., Result]) -> None:
+    _keep_checkpoint(waiting.home, STRANGER)
+    assert run("log", "verify").exit_code == 1
+
+
+def test_a_home_is_made_by_the_command(tmp_path: Path, run: Callable[..., Result]) -> None:
+    (tmp_path / "coordinator.pub").write_text(COORDINATOR.verifying_key.to_hex() + "\n")
+    arguments = ["home", "create", "--site", "leiden", "--home", str(tmp_path / "leiden"), "--json"]
+    arguments += ["--coordinator-key", str(tmp_path / "coordinator.pub")]
+    made = CliRunner().invoke(site, [*arguments, "--passphrase-file", str(tmp_path / "passphrase")])
+    assert made.exit_code == 0, made.output
+    assert json.loads(made.stdout)["success"] is True
