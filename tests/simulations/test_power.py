@@ -137,8 +137,12 @@ def test_the_model_study_finds_its_driver_in_most_draws() -> None:
 def test_the_report_does_not_depend_on_the_number_of_workers() -> None:
     scenario = replace(scenario_named("one-driver"), blocks=even_design(sites=3, lots_per_site=4))
     seen: list[int] = []
+
+    def advance(steps: int = 1, /) -> None:
+        seen.append(steps)
+
     alone = run_scenario(scenario, replicates=45, seed=2, workers=1, draws=99)
-    together = run_scenario(scenario, replicates=45, seed=2, workers=2, draws=99, progress=seen.append)
+    together = run_scenario(scenario, replicates=45, seed=2, workers=2, draws=99, progress=advance)
     assert alone == together
     assert sum(seen) == 45
 
@@ -217,10 +221,10 @@ def test_summary_rows_say_only_what_the_scenario_has(null: ScenarioReport, one_d
     assert not any("validated" in what for what, _ in summary_rows(one_driver))
 
 
-@pytest.mark.parametrize("wrong", [{"replicates": 0}, {"workers": 0}, {"draws": 0}])
-def test_no_replicate_worker_or_draw_is_refused(wrong: dict[str, int]) -> None:
+@pytest.mark.parametrize(("replicates", "workers", "draws"), [(0, 1, 99), (1, 0, 99), (1, 1, 0)])
+def test_no_replicate_worker_or_draw_is_refused(replicates: int, workers: int, draws: int) -> None:
     with pytest.raises(InputError, match="at least one replicate"):
-        run_scenario(scenario_named("null"), **{"replicates": 1, **wrong})
+        run_scenario(scenario_named("null"), replicates=replicates, workers=workers, draws=draws)
 
 
 def test_a_rate_knows_its_tolerance() -> None:

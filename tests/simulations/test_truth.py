@@ -84,8 +84,7 @@ def test_study_data_is_what_was_counted_and_measured() -> None:
 
 
 # 1e5 lots: the standard error of r is (1 - r^2)/316 < .0032, so .01 is above three of them.
-@pytest.mark.parametrize("site_sd", [0.0, 0.3])
-@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.7, 0.9])
+@pytest.mark.parametrize(("correlation", "site_sd"), [(0.0, 0.3), (0.3, 0.3), (0.7, 0.0), (0.9, 0.3)])
 def test_slope_gives_the_wanted_correlation_within_sites(correlation: float, site_sd: float) -> None:
     model = replace(_ONE_DRIVER, site_composition_sd=site_sd, process_sd=0.35)
     model = replace(model, slope=slope_for_correlation(model, correlation))
