@@ -41,6 +41,7 @@ class PolicyThresholds(Message):
     minimum_cells_per_lot: Annotated[int, Field(ge=1)] | None = None
     small_count_threshold: Annotated[int, Field(ge=0, le=1_000)] | None = None
     minimum_lots_per_site: Annotated[int, Field(ge=1)] | None = None
+    minimum_sites_per_study: Annotated[int, Field(ge=1)] | None = None  # not given: one site alone is a study
 
 
 class SitePolicy(Message):
@@ -168,7 +169,7 @@ def effective(policy: SitePolicy, plan: StudyPlan) -> EffectiveRules:
     Raises
     ------
     ProtocolError
-        If the policy does not allow the study, or the plan does not name the site.
+        If the policy does not allow the study, the study has too few sites for it, or the plan does not name the site.
     """
     if plan.study not in policy.allowed_studies:
         raise ProtocolError(
@@ -176,6 +177,13 @@ def effective(policy: SitePolicy, plan: StudyPlan) -> EffectiveRules:
         )
     if policy.site not in plan.sites:
         raise ProtocolError(ErrorCode.WRONG_SITE, f"The plan does not name {policy.site}.")
+    fewest = policy.thresholds.minimum_sites_per_study or 1
+    if len(plan.sites) < fewest:
+        raise ProtocolError(
+            ErrorCode.STUDY_TOO_SMALL,
+            f"Expected at least {fewest} sites, found {len(plan.sites)}.",
+            hint="among few sites, aggregates tell more of each: lower minimum_sites_per_study only knowingly",
+        )
     defaults, own = PROFILE_THRESHOLDS[policy.profile], policy.thresholds
     applied = max(policy.profile, plan.disclosure.profile, key=_STRICTNESS.__getitem__)
     return EffectiveRules(

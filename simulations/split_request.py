@@ -9,6 +9,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from protocol.identifiers import Label
+from protocol.plan import Profile
 from shared.errors import InputError, ProblemsError
 from site_agent.cells.site_tables import parse_number
 
@@ -35,7 +36,11 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRequest:
-    """One h5ad to be made into a study of several sites."""
+    """One h5ad to be made into a study of several sites.
+
+    ``profile`` is the sites' and the study's; ``minimum_cells`` lowers (or raises) the least number of cells of a lot,
+    openly: in the plan and in every site's own policy.
+    """
 
     cells: Path
     lot_column: str
@@ -51,6 +56,8 @@ class SplitRequest:
     sites: int
     out: Path
     seed: int
+    profile: Profile = Profile.OPEN
+    minimum_cells: int | None = None  # None: the profile's
 
 
 def parse_potency(text: str) -> PotencyColumn:

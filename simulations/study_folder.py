@@ -21,11 +21,10 @@ from protocol.plan import (
     DisclosureRequest,
     Endpoint,
     Normalisation,
-    Profile,
     QualityLimits,
     StudyPlan,
 )
-from protocol.policy import SitePolicy, write_policy
+from protocol.policy import PolicyThresholds, SitePolicy, write_policy
 from protocol.study_draft import write_study_draft
 from shared.atlas.artefact import to_bytes
 from shared.errors import InputError, ProblemsError
@@ -141,7 +140,7 @@ def _build_atlas(request: SplitRequest, split: SplitCells, reference: Sequence[s
 
 
 def _plan(request: SplitRequest, study: StudyId, manifest: AtlasManifest, sites: tuple[SiteId, ...]) -> StudyPlan:
-    open_thresholds = PROFILE_THRESHOLDS[Profile.OPEN]
+    thresholds = PROFILE_THRESHOLDS[request.profile]
     return StudyPlan(
         study=study,
         title=f"{request.assay} and the composition of {request.cells.stem}",
@@ -160,11 +159,11 @@ def _plan(request: SplitRequest, study: StudyId, manifest: AtlasManifest, sites:
         ),
         cohorts=(Cohort(cohort=DISCOVERY, role=CohortRole.DISCOVERY),),
         analysis=AnalysisPlan(seed=request.seed),
-        quality=QualityLimits(minimum_cells_per_lot=open_thresholds.minimum_cells_per_lot),
+        quality=QualityLimits(minimum_cells_per_lot=request.minimum_cells or thresholds.minimum_cells_per_lot),
         disclosure=DisclosureRequest(
-            profile=Profile.OPEN,
-            minimum_lots_per_site=open_thresholds.minimum_lots_per_site,
-            small_count_threshold=open_thresholds.small_count_threshold,
+            profile=request.profile,
+            minimum_lots_per_site=thresholds.minimum_lots_per_site,
+            small_count_threshold=thresholds.small_count_threshold,
         ),
     )
 
@@ -216,9 +215,10 @@ def _write_site(
     policy = SitePolicy(
         version=1,
         site=site,
-        profile=Profile.OPEN,
+        profile=request.profile,
         allowed_studies=(plan.study,),
         allowed_coordinators=(coordinator_key(plan.study, plan.analysis.seed).fingerprint,),
         auto_approve=(plan.study,),
+        thresholds=PolicyThresholds(minimum_cells_per_lot=request.minimum_cells),
     )
     write_site_tables(folder, lots=rows, potency=replicates, policy=write_policy(policy))

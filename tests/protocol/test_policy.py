@@ -165,6 +165,21 @@ def test_a_study_coordinator_or_site_that_the_policy_does_not_name_is_refused(
         assert caught.value.code is code
 
 
+def test_a_study_of_fewer_sites_than_the_policy_asks_for_is_refused(
+    policy: SitePolicy, plan: StudyPlan, changed: Change
+) -> None:
+    n_sites = len(plan.sites)
+
+    def asking_for(sites: int) -> SitePolicy:
+        thresholds = changed(policy.thresholds, minimum_sites_per_study=sites)
+        return read_policy(write_policy(changed(policy, thresholds=thresholds)))
+
+    assert effective(asking_for(n_sites), plan).plan == plan
+    with pytest.raises(ProtocolError) as caught:
+        effective(asking_for(n_sites + 1), plan)
+    assert caught.value.code is ErrorCode.STUDY_TOO_SMALL
+
+
 def test_the_written_policy_explains_itself(policy: SitePolicy) -> None:
     text = write_policy(policy).decode()
     assert "# open: exact counts" in text
