@@ -19,6 +19,7 @@ from scipy.special import logsumexp
 
 from shared.atlas.features import Counts
 from shared.atlas.model import FitParameters, fit_model
+from shared.atlas.novelty import Novelty
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -63,6 +64,7 @@ def leave_lots_out(
     parameters: FitParameters,
     *,
     n_clusters: int,
+    novelty: Novelty,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> LeftOut:
@@ -72,6 +74,8 @@ def leave_lots_out(
     ----------
     counts : CSR (n, n_file_genes)
     labels, lots : (n,) int
+    novelty : Novelty
+        Of the whole reference: its two weights hold for every lot left out, so that all energies are of one scale.
     progress : callable, optional
         Called with the number of lots done and of all lots.
     """
@@ -84,7 +88,9 @@ def leave_lots_out(
     for done, group in enumerate(names, start=1):
         out = groups == group
         model = fit_model(counts[~out], labels[~out], lots[~out], parameters, n_clusters=n_clusters, seed=seed)
-        logits[out], energies[out] = model.judge(counts[out])
+        points = model.projection.points(counts[out])
+        logits[out] = model.classifier.logits(points)
+        energies[out] = model.novelty.weighted_as(novelty).scores(points, logits[out])
         counted[out] = np.isin(labels[out], np.unique(labels[~out]))
         if progress is not None:
             progress(done, len(names))

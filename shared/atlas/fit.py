@@ -97,7 +97,16 @@ def fit_atlas(
     lot_names, lot_codes = np.unique(np.asarray(lots, dtype=str)[inside], return_inverse=True)
     lot_codes = lot_codes.astype(np.int64)
     model = fit_model(counts, codes, lot_codes, chosen, n_clusters=len(clusters), seed=seed)
-    left_out = leave_lots_out(counts, codes, lot_codes, chosen, n_clusters=len(clusters), seed=seed, progress=progress)
+    left_out = leave_lots_out(
+        counts,
+        codes,
+        lot_codes,
+        chosen,
+        n_clusters=len(clusters),
+        novelty=model.novelty,
+        seed=seed,
+        progress=progress,
+    )
     calibration = calibrate(left_out, n_clusters=len(clusters), novelty_quantile=chosen.novelty_quantile)
     cells = np.zeros((len(clusters), len(lot_names)), dtype=np.int32)
     np.add.at(cells, (codes, lot_codes), 1)

@@ -10,7 +10,7 @@ Each is divided by its standard deviation in the reference; D counts half. Alone
 class left out (docs/mapping.md). Spreads of small clusters are drawn toward the spread of all.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -34,6 +34,10 @@ class Novelty:
     spreads: FloatArray  # (C, d); 1 for a cluster without cells
     energy_weight: float
     distance_weight: float
+
+    def weighted_as(self, other: "Novelty") -> "Novelty":
+        """Return this with the other's weights: what makes the scores of two fits comparable."""
+        return replace(self, energy_weight=other.energy_weight, distance_weight=other.distance_weight)
 
     def scores(self, points: FloatArray, logits: FloatArray) -> FloatArray:
         """Return the novelty of cells ``(n,)`` from latent points ``(n, d)`` and logits ``(n, C)``."""

@@ -86,6 +86,18 @@ def test_one_or_two_lots_say_what_they_cannot_know(n_lots: int, words: str) -> N
     assert np.isfinite(found.novelty_thresholds).all()
 
 
+def test_a_new_lot_has_about_as_many_unassigned_cells_as_the_quantile_says(atlas: Atlas) -> None:
+    """The threshold is the 99% quantile over lots left out; these are 1,500 cells of ten new lots."""
+    shares = []
+    for seed in range(10, 20):
+        counts = simulated(seed=seed, n_lots=1, cells_per_lot=150).counts
+        found = map_block(
+            prepare(atlas, match_genes(atlas, None, GENES)), counts.indptr.astype(np.int64), counts.indices, counts.data
+        )
+        shares.append(float((found.label < 0).mean()))
+    assert 0.001 < np.mean(shares) < 0.05
+
+
 def test_one_cluster_is_no_composition(reference: Reference) -> None:
     with pytest.raises(DesignError, match="at least 2 clusters"):
         _fitted(reference, ["all"] * len(reference.labels))
