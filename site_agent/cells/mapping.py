@@ -98,8 +98,9 @@ class CellMapping:
     def counts(self, keep: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.int64], int]:
         """Return cells per cluster ``(n_clusters,)`` and cells unassigned, over all cells or the kept ``(n,)``."""
         label = self.label if keep is None else self.label[keep]
-        counted = np.bincount(label.astype(np.int64) + 1, minlength=len(self.clusters) + 1)
-        return counted[1:].astype(np.int64), int(counted[0])
+        # One comparison a cluster: bincount would first make 64-bit copies of all labels.
+        counts = [np.count_nonzero(label == cluster) for cluster in range(len(self.clusters))]
+        return np.array(counts, dtype=np.int64), int(np.count_nonzero(label < 0))
 
     def to_frame(self) -> "pd.DataFrame":
         """Return obs columns, one row a mapped cell in the file's order: cluster, confidence, energy."""

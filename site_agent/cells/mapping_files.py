@@ -3,7 +3,7 @@
 Both are local: nothing here is meant to leave. They appear together and whole, or not at all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ from site_agent.cells.mapping import UNASSIGNED_NAME, CellMapping
 CELLS_FILE = "cells.parquet"
 SUMMARY_FILE = "summary.json"
 
-_CELLS_PER_GROUP = 2**17
+_CELLS_PER_GROUP = 2**16
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -218,12 +218,14 @@ def write_cells(path: Path, lot: LotMapping, cell_names: Callable[[int, int], li
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, mapping.n_cells, _CELLS_PER_GROUP):
             piece = slice(start, min(start + _CELLS_PER_GROUP, mapping.n_cells))
+            n = piece.stop - piece.start
+            passed = np.packbits(lot.kept[piece], bitorder="little")
             columns = [
-                pa.array(_names(mapping, piece, cell_names), pa.string()),
+                _text_array(pa, _names(mapping, piece, cell_names)),
                 _clusters(pa, mapping, piece),
-                pa.array(mapping.confidence[piece]),
-                pa.array(mapping.energy[piece]),
-                pa.array(lot.kept[piece]),
+                pa.Array.from_buffers(pa.float32(), n, [None, pa.py_buffer(mapping.confidence[piece])]),
+                pa.Array.from_buffers(pa.float32(), n, [None, pa.py_buffer(mapping.energy[piece])]),
+                pa.Array.from_buffers(pa.bool_(), n, [None, pa.py_buffer(passed)]),
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
@@ -246,4 +248,12 @@ def _names(mapping: CellMapping, piece: slice, cell_names: Callable[[int, int], 
 def _clusters(pa: Any, mapping: CellMapping, piece: slice) -> Any:  # noqa: ANN401 - pyarrow ships no types
     names = (*mapping.clusters, UNASSIGNED_NAME)
     codes = np.where(mapping.label[piece] < 0, len(mapping.clusters), mapping.label[piece]).astype(np.int32)
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names))
+    indices = pa.Array.from_buffers(pa.int32(), codes.size, [None, pa.py_buffer(codes)])
+    return pa.DictionaryArray.from_arrays(indices, _text_array(pa, names))
+
+
+def _text_array(pa: Any, texts: Sequence[str]) -> Any:  # noqa: ANN401 - pyarrow ships no types
+    """Return texts as an Arrow array. From buffers: pyarrow's own conversion would import pandas, 60 MB of it."""
+    encoded = [text.encode("utf-8") for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])

@@ -37,6 +37,8 @@ class CellQuality:
 
     def only(self, keep: NDArray[np.bool_]) -> "CellQuality":
         """Return the quality of the kept cells ``(n_cells,)``."""
+        if keep.all():  # the usual lot: no copy of 20 bytes a cell
+            return self
         mitochondrial = self.mitochondrial_counts
         return CellQuality(
             total_counts=self.total_counts[keep],

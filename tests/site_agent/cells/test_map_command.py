@@ -1,6 +1,9 @@
 """``crosslot-site map``: two files that appear whole, and an h5ad that no failure can lose."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import anndata as ad
@@ -49,6 +52,18 @@ def test_both_files_hold_what_was_mapped(
     assert document["trust"]["cells_diagnosed"] == sum(row["cells"] for row in document["clusters"])
     assert document["withheld"] == ["too-few-cells"]
     assert summary.cells.of_lot == 120
+
+
+def test_mapping_and_writing_load_no_heavy_library(files: tuple[Path, Path], tmp_path: Path) -> None:
+    cells, atlas = files
+    code = (
+        "import sys; from pathlib import Path; from site_agent.cells.map_command import map_file;"
+        f"map_file(Path({str(cells)!r}), Path({str(atlas)!r}), Path({str(tmp_path / 'out')!r}));"
+        "print([name for name in ('anndata', 'scanpy', 'pandas', 'sklearn', 'zarr') if name in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - our own code
+    assert done.stdout.strip() == "[]"
 
 
 def test_second_run_gives_the_same_bytes_and_replaces_the_first(tmp_path: Path, files: tuple[Path, Path]) -> None:
