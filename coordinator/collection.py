@@ -136,6 +136,15 @@ def sites_to_ask(sites: Iterable[SiteId], events: Iterable[CollectionEvent]) -> 
     )
 
 
+def sites_that_refused(sites: Iterable[SiteId], events: Iterable[CollectionEvent]) -> frozenset[SiteId]:
+    """Return the sites whose last word was a refusal: they are asked again only where a person says so."""
+    return frozenset(
+        site
+        for site, event in site_states(sites, events).items()
+        if event is not None and event.state is SiteState.REFUSED
+    )
+
+
 def compose_query(
     study: Believed[StudyPlan],
     key: SigningKey,

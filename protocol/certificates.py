@@ -284,7 +284,9 @@ def _issue(
     hosts: Sequence[str] = (),
 ) -> bytes:
     issuer = x509.load_pem_x509_certificate(authority.certificate)
-    usage = ExtendedKeyUsageOID.SERVER_AUTH if role is Role.GATEWAY else ExtendedKeyUsageOID.CLIENT_AUTH
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    if role is Role.GATEWAY:  # a client too: the coordinator asks after its own gateway's health
+        usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
     issuer_key = _private(authority.key)
     builder = (
         _builder(_name(role, name), key, now, life)
@@ -292,7 +294,7 @@ def _issue(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     )
     if hosts:
         builder = builder.add_extension(_alternatives(hosts), critical=False)

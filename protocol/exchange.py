@@ -60,3 +60,6 @@ clientapp = "site_agent.network.flower_app:app"
 """
 }
 """The files of the bundle that Flower wants of a run; a site never opens the bundle that it is sent."""
+
+BUNDLE_SHA256: Final = "b96eca99a8f4b8acea8ef2fa725d23a14341eefd206385cbe5beb32e0eb7efb2"
+"""The hash of the bundle that Flower 1.41 builds of these files; a site tells another one in its log."""

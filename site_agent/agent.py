@@ -53,6 +53,15 @@ from site_agent.release.site_records import SiteRecords
 from site_agent.release.summaries import pad
 from site_agent.release.withheld_clusters import withhold_clusters
 
+# A source of reports that needs time, or that failed, has refused nothing: it is asked again.
+_STATUS_OF = {
+    ErrorCode.MAPPING_UNDER_WAY: AnswerStatus.WAITING,
+    ErrorCode.ATLAS_MISMATCH: AnswerStatus.FAILED,
+    ErrorCode.LOTS_UNREADABLE: AnswerStatus.FAILED,
+    ErrorCode.TIMED_OUT: AnswerStatus.FAILED,
+    ErrorCode.INTERNAL: AnswerStatus.FAILED,
+}
+
 
 class _LotsUnreadable(Exception):  # noqa: N818 - not an error of its own: it carries a logged one to its answer
     """The source of reports failed, and the site's log has its words."""
@@ -142,7 +151,7 @@ class Agent:
             return self._reply(query, plan, now)
         except ProtocolError as error:
             self._log(f"study {query.message.study}: {error}")
-            return self._said(query, AnswerStatus.REFUSED, error.code, now)
+            return self._said(query, _STATUS_OF.get(error.code, AnswerStatus.REFUSED), error.code, now)
         except _LotsUnreadable:
             return self._said(query, AnswerStatus.FAILED, ErrorCode.LOTS_UNREADABLE, now)
         except Exception as error:  # noqa: BLE001 - whatever it is: its code leaves, signed, and its text stays here

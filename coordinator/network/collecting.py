@@ -85,6 +85,7 @@ def collect(
     *,
     deadline_seconds: float,
     pause_seconds: float,
+    again: bool = False,
     show: Callable[[Collecting], None],
     log: Callable[[str], None],
 ) -> Collecting:
@@ -96,6 +97,8 @@ def collect(
         How long in all; a last round that began before is finished.
     pause_seconds : float
         Between two rounds.
+    again : bool
+        Whether sites that refused are asked once more, in the first round.
     show : callable
         Called after each round.
     log : callable
@@ -119,7 +122,7 @@ def collect(
         every = sites_by_node(enrolments, superlink)
         nodes = {site: node for site, node in every.items() if enrolled[site].node_key in online}
         events = [CollectionEvent.from_line(line) for line in store.events(study)]
-        if any(site in nodes for site in sites_to_ask(record.plan.message.sites, events)):
+        if again or any(site in nodes for site in sites_to_ask(record.plan.message.sites, events)):
             run = CollectionRun(
                 study=record.plan,
                 roster=roster,
@@ -130,7 +133,9 @@ def collect(
                 nonce=lambda: secrets.token_hex(16),
                 log=log,
                 reply_seconds=float(home.settings.reply_seconds),
+                ask_refused=again,
             )
+            again = False
             with superlink.grid() as grid:
                 collect_round(run, grid)
             write_envelopes(home, study)

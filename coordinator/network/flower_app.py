@@ -13,6 +13,7 @@ from coordinator.collection import (
     compose_query,
     no_answer,
     receive,
+    sites_that_refused,
     sites_to_ask,
 )
 from coordinator.store import Store
@@ -38,6 +39,7 @@ class CollectionRun:
     log: Callable[[str], None]
     rounds: int = 1
     reply_seconds: float = 3_600.0
+    ask_refused: bool = False
 
 
 def make_server_app(run: CollectionRun) -> ServerApp:
@@ -59,7 +61,10 @@ def collect_round(run: CollectionRun, grid: Grid) -> tuple[SiteId, ...]:
     """Ask every site that has not delivered, once; return who was asked."""
     study = run.study.message.study
     events = [CollectionEvent.from_line(line) for line in run.store.events(study)]
-    sites = [site for site in sites_to_ask(run.study.message.sites, events) if site in run.nodes]
+    asked_for = set(sites_to_ask(run.study.message.sites, events))
+    if run.ask_refused:
+        asked_for |= sites_that_refused(run.study.message.sites, events)
+    sites = [site for site in run.study.message.sites if site in asked_for and site in run.nodes]
     if not sites:
         return ()
     number = max((event.round for event in events), default=0) + 1
