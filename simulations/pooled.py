@@ -5,11 +5,13 @@ quality limits applied by its own arithmetic, potency as the sites wrote it. Onl
 their own reference values.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anndata
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from coordinator.analysis import analyse, parameters_from_plan
@@ -21,6 +23,7 @@ from protocol.results import Association, Parity, ResultSet
 from shared.atlas.artefact import from_bytes
 from simulations.keys import pseudonym_secret
 from simulations.study_source import StudySource
+from site_agent.cells.gene_names import IDENTIFIER_COLUMNS
 from site_agent.cells.lots import Lot
 from site_agent.cells.mapping import map_cells
 from site_agent.cells.potency_rows import PotencyRows
@@ -106,7 +109,9 @@ def _pooled_lots(source: StudySource) -> list[_PooledLot]:
 def _concatenated(lots: Sequence[_PooledLot]) -> anndata.AnnData:
     parts = []
     for number, pooled in enumerate(lots):
-        cells = anndata.read_h5ad(pooled.lot.file)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Variable names are not unique")
+            cells = _with_distinct_genes(anndata.read_h5ad(pooled.lot.file))
         for each in pooled.lot.where:
             cells = cells[cells.obs[each.column].astype(str) == each.value]
         if pooled.lot.layer is not None:
@@ -116,6 +121,16 @@ def _concatenated(lots: Sequence[_PooledLot]) -> anndata.AnnData:
         parts.append(part)
     # outer: a gene that one lot's file lacks still counts towards the library size of the others' cells
     return anndata.concat(parts, join="outer", merge="same", index_unique="-", fill_value=0)
+
+
+def _with_distinct_genes(cells: anndata.AnnData) -> anndata.AnnData:
+    """Return cells whose genes can be aligned by name: where symbols repeat, by their identifiers."""
+    if cells.var_names.is_unique:
+        return cells
+    column = next(name for name in IDENTIFIER_COLUMNS if name in cells.var and cells.var[name].is_unique)
+    symbols = cells.var_names.astype(str).to_numpy()
+    cells.var = pd.DataFrame({"gene_symbols": symbols}, index=cells.var[column].astype(str).to_numpy())
+    return cells
 
 
 def _kept(cells: anndata.AnnData, limits: QualityLimits) -> NDArray[np.bool_]:

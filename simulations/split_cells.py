@@ -1,5 +1,6 @@
 """Reading one h5ad into lots: which cells belong to which lot, and what each lot is."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InputError, ProblemsError
-from simulations.split_request import SplitRequest
+from simulations.split_request import SplitRequest, parse_label
+from site_agent.cells.lot_files import require_sound_files
 
 NOT_STATED = "not stated"
 
@@ -53,6 +55,7 @@ def read_cells(request: SplitRequest) -> SplitCells:
     ]
     if problems:
         raise ProblemsError(str(request.cells), problems)
+    _require_names(request, cells)
     keep = np.ones(cells.n_obs, dtype=bool)
     for condition in request.where:
         values = obs[condition.column].astype(str).to_numpy()
@@ -91,11 +94,27 @@ def read_cells(request: SplitRequest) -> SplitCells:
     return SplitCells(cells=cells, lots=tuple(lots))
 
 
+def _require_names(request: SplitRequest, cells: anndata.AnnData) -> None:
+    """Raise unless every lot, donor, tissue and label may be a name in a site's tables and in an atlas."""
+    problems = []
+    for column in (request.lot_column, request.donor_column, request.tissue_column, request.labels_column):
+        for name in sorted(set(cells.obs[column].dropna().astype(str))) if column else ():
+            try:
+                parse_label(f"{request.cells}: obs[{column!r}]", name)
+            except InputError as error:
+                problems.append(InputError(str(error), hint="rename it in the file"))
+    if problems:
+        raise ProblemsError(str(request.cells), problems)
+
+
 def _read(request: SplitRequest) -> anndata.AnnData:
     if not request.cells.is_file():
         raise InputError(f"{request.cells}: expected an h5ad file, found no file", hint="check the path")
+    require_sound_files([request.cells])
     try:
-        return anndata.read_h5ad(request.cells)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Variable names are not unique")  # identifiers may tell them apart
+            return anndata.read_h5ad(request.cells)
     except Exception as error:
         raise InputError(
             f"{request.cells}: expected an h5ad file, cannot read it: {type(error).__name__}: {error}",

@@ -167,8 +167,10 @@ def atlas_build(
     from shared.atlas.artefact import sha256, to_bytes  # noqa: PLC0415 - as below
     from shared.runtime.files import write_atomically  # noqa: PLC0415 - as below
     from site_agent.cells.atlas_builder import build_atlas  # noqa: PLC0415 - imports scanpy
+    from site_agent.cells.lot_files import require_sound_files  # noqa: PLC0415 - as above
     from site_agent.cells.lots import parse_where  # noqa: PLC0415 - as above
 
+    require_sound_files(files, layer)
     last = 0
     with progress("fitting, and leaving each lot out in turn", unit="lots") as advance:
 

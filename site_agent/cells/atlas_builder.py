@@ -6,6 +6,8 @@ Rules.
 3. Nothing that names a lot or a file enters the atlas.
 """
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +15,9 @@ from typing import Any, Final
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
+from protocol.identifiers import Label
 from shared.atlas.artefact import Atlas
 from shared.atlas.card import Marker
 from shared.atlas.features import Counts
@@ -24,6 +28,7 @@ from shared.errors import InputError
 from site_agent.cells.clustering import cluster_cells
 
 _MARKERS: Final = 20
+_LABEL: Final[TypeAdapter[str]] = TypeAdapter(Label)
 _SYMBOL_COLUMNS: Final = ("gene_symbols", "feature_name", "gene_symbol", "symbol", "gene_name", "gene_short_name")
 _ID_COLUMNS: Final = ("gene_ids", "gene_id", "ensembl_id", "feature_id", "ensembl")
 
@@ -87,6 +92,7 @@ def build_atlas(
     stability: Sequence[float] | None = None
     if labels is not None:
         names = _column(cells, labels)
+        _require_cluster_names(names, labels)
     else:
         found = cluster_cells(counts, lots, resolution=resolution, seed=seed, cells_per_lot=cells_per_lot)
         counts, lots, names = counts[found.cells], lots[found.cells], np.asarray(found.labels)
@@ -126,7 +132,9 @@ def _read(source: Any) -> Any:  # noqa: ANN401 - AnnData
     parts = []
     for path in paths:
         try:
-            parts.append(anndata.read_h5ad(path))
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Variable names are not unique")  # ids may tell them apart
+                parts.append(anndata.read_h5ad(path))
         except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: expected an h5ad file: {error}", hint="check the path and the file") from error
     if any(list(part.var_names) != list(parts[0].var_names) for part in parts):
@@ -144,6 +152,18 @@ def _column(cells: Any, name: str) -> NDArray[np.str_]:  # noqa: ANN401 - AnnDat
             f"atlas: column {name!r}: {int(column.isna().sum())} cells have no value", hint="drop or fill them"
         )
     return np.asarray(column.astype(str), dtype=np.str_)
+
+
+def _require_cluster_names(names: NDArray[np.str_], column: str) -> None:
+    for name in sorted(set(names.tolist())):
+        try:
+            _LABEL.validate_python(name)
+        except ValidationError:
+            raise InputError(
+                f"atlas: column {column!r}: expected labels of 1 to 64 printable characters without space around "
+                f"them, found {name[:80]!r}",
+                hint="rename the label; it becomes a cluster's name in every report",
+            ) from None
 
 
 def _selected(
@@ -169,6 +189,9 @@ def _selected(
 def _counts(cells: Any, layer: str | None) -> Counts:  # noqa: ANN401 - AnnData
     if layer is not None and layer not in cells.layers:
         raise InputError(f"atlas: expected a layer {layer!r}, found: {', '.join(cells.layers) or 'none'}")
+    if layer is None and cells.X is None:
+        there = ", ".join(cells.layers) or "none"
+        raise InputError("atlas: expected counts in X, found no X", hint=f"name one of its layers: {there}")
     counts = sp.csr_matrix(cells.X if layer is None else cells.layers[layer])
     counts.sum_duplicates()
     values = counts.data
@@ -179,6 +202,8 @@ def _counts(cells: Any, layer: str | None) -> Counts:  # noqa: ANN401 - AnnData
             f"not finite values ({there})",
             hint="name the layer that holds raw counts",
         )
+    if not counts.data.any():
+        raise InputError("atlas: expected cells with counts, found none but zeros", hint="is it the right layer?")
     return counts
 
 
@@ -190,7 +215,18 @@ def _gene_names(cells: Any) -> tuple[list[str] | None, list[str] | None]:  # noq
     def first(columns: Sequence[str]) -> list[str] | None:
         return next((cells.var[column].astype(str).tolist() for column in columns if column in cells.var.columns), None)
 
-    return (index, first(_SYMBOL_COLUMNS)) if has_ids else (first(_ID_COLUMNS), index)
+    ids, symbols = (index, first(_SYMBOL_COLUMNS)) if has_ids else (first(_ID_COLUMNS), index)
+    if symbols is not None:
+        # A symbol of two genes names neither: where ids tell them apart, they go without.
+        times = Counter(symbols)
+        repeated = sorted(name for name, count in times.items() if count > 1 and name)
+        if repeated and ids is None:
+            raise InputError(
+                f"atlas: expected each gene once, found {', '.join(repeated[:5])} more than once",
+                hint="keep Ensembl identifiers in var['gene_ids'], or sum the columns of one gene",
+            )
+        symbols = ["" if times[name] > 1 else name for name in symbols]
+    return ids, symbols
 
 
 def find_markers(

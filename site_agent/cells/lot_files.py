@@ -40,6 +40,26 @@ def require_readable_files(site: SiteLots, atlas: Atlas | None = None) -> None:
         raise ProblemsError(f"site folder {site.folder}", problems)
 
 
+def require_sound_files(files: Sequence[Path], layer: str | None = None) -> None:
+    """Raise unless each file opens and holds counts, distinct cells and genes that can be told apart.
+
+    Raises
+    ------
+    ProblemsError
+        With one problem a file that is at fault.
+    """
+    problems = []
+    for file in files:
+        try:
+            with open_cells(file, layer) as source:
+                source.require_counts()
+                source.require_distinct_cells()
+        except InputError as error:
+            problems.append(error)
+    if problems:
+        raise ProblemsError("cell files", problems)
+
+
 def _require_genes_of(atlas: Atlas, source: CellSource) -> None:
     try:
         match_genes(atlas, source.genes.identifiers, source.genes.symbols)

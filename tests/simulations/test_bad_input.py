@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from shared.atlas.artefact import from_bytes
 from simulations.cli import main as simulate_main
 from site_agent.cli import main as site_main
-from tests.study_with_cells import IDENTIFIERS, LOT_NAMES, SITES, write_study
+from tests.study_with_cells import IDENTIFIERS, LOT_NAMES, SITES, cell_study, write_study
 
 SITE = SITES[0]
 LOTS = LOT_NAMES[0::2]
@@ -283,6 +284,22 @@ def test_ensembl_identifiers_against_symbols_are_mapped_where_the_file_carries_b
     assert [lot["payload"] for lot in after["lots"]] == [lot["payload"] for lot in before["lots"]]
 
 
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")  # anndata's, of the test's own reading and writing
+def test_a_file_whose_symbols_repeat_runs_by_its_identifiers_and_parity_holds(study: Path) -> None:
+    def repeat(cells: Any) -> None:  # noqa: ANN401 - AnnData
+        cells.var_names = ["GENE0", "GENE0", *cells.var_names[2:]]
+
+    for site in SITES:
+        for path in (study / "sites" / site / "cells").iterdir():
+            cells = ad.read_h5ad(path)
+            repeat(cells)
+            cells.write_h5ad(path)
+    result = run(study, "--json")
+    assert result.exit_code == 0, result.stderr
+    parity = json.loads(result.stdout)["parity"]
+    assert (parity["max_abs_count_difference"], parity["same_ranking"]) == (0, True)
+
+
 def test_identifiers_alone_are_enough_where_the_atlas_carries_both(study: Path) -> None:
     def only_identifiers(cells: Any) -> None:  # noqa: ANN401 - AnnData
         cells.var_names = list(IDENTIFIERS)
@@ -411,3 +428,73 @@ def test_split_and_atlas_build_name_a_file_that_is_no_h5ad(study: Path, harm: Ca
     ):
         result = CliRunner().invoke(main, arguments)
         assert_refused(result, study, f"{LOTS[1]}.h5ad", "h5ad")
+
+
+def _long_label(cells: Any) -> None:  # noqa: ANN401 - AnnData
+    cells.obs["kind"] = cells.obs["kind"].astype(str).replace({"beta": "b" * 70})
+
+
+def _label_in_spaces(cells: Any) -> None:  # noqa: ANN401 - AnnData
+    cells.obs["kind"] = cells.obs["kind"].astype(str).replace({"beta": " beta "})
+
+
+def _one_label(cells: Any) -> None:  # noqa: ANN401 - AnnData
+    cells.obs["kind"] = "cell"
+
+
+def _counts_in_a_layer(cells: Any) -> None:  # noqa: ANN401 - AnnData
+    cells.layers["counts"] = cells.X.copy()
+    cells.X = None
+
+
+def _all_zero(cells: Any) -> None:  # noqa: ANN401 - AnnData
+    cells.X = cells.X * 0
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (_long_label, "'kind'"),
+        (_label_in_spaces, "' beta '"),
+        (_one_label, "at least 2 clusters"),
+        (_counts_in_a_layer, "found no X"),
+        (_all_zero, "none but zeros"),
+        (_same_genes, "GENE0 more than once"),
+        (_same_cells, "'cell0' in rows 0 and 1"),
+        (_no_cells, "cells"),
+    ],
+)
+def test_cells_that_no_atlas_can_be_made_of_are_refused_by_split_and_by_atlas_build(
+    tmp_path: Path, harm: Callable[[Any], Any], says: str
+) -> None:
+    study = tmp_path / "study"
+    study.mkdir()
+    cells = cell_study().cells.copy()
+    changed = harm(cells)
+    (cells if changed is None else changed).write_h5ad(study / "all.h5ad")
+    rows = "".join(f"{lot},{value}\n" for lot, value in cell_study().potency.items())
+    (study / "vegf.csv").write_text("lot,vegf\n" + rows)
+    columns = ["--lot", "lot", "--labels", "kind", "--out", str(tmp_path / "out")]
+    potency = ["--potency", f"{study / 'vegf.csv'}:lot:vegf", "--unit", "pg/mL", "--assay", "VEGF"]
+    for main, arguments in (
+        (
+            simulate_main,
+            ["split", str(study / "all.h5ad"), *columns, *potency, "--reference-lots", "all", "--sites", "2"],
+        ),
+        (site_main, ["atlas", "build", str(study / "all.h5ad"), *columns]),
+    ):
+        assert_refused(CliRunner().invoke(main, arguments), study, says)
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")  # anndata's, of the test's own writing
+def test_symbols_that_repeat_are_told_apart_by_their_identifiers(tmp_path: Path) -> None:
+    cells = cell_study().cells.copy()
+    cells.var_names = ["GENE0", "GENE0", *cells.var_names[2:]]
+    cells.write_h5ad(tmp_path / "all.h5ad")
+    out = tmp_path / "a.atlas"
+    arguments = ["atlas", "build", str(tmp_path / "all.h5ad"), "--lot", "lot", "--labels", "kind", "--out", str(out)]
+    result = CliRunner().invoke(site_main, arguments)
+    assert result.exit_code == 0, result.stderr
+    atlas = from_bytes(out.read_bytes())
+    assert "GENE0" not in atlas.gene_symbols
+    assert set(IDENTIFIERS[:2]) <= set(atlas.gene_ids)
