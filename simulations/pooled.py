@@ -5,13 +5,11 @@ quality limits applied by its own arithmetic, potency as the sites wrote it. Onl
 their own reference values.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anndata
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from coordinator.analysis import analyse, parameters_from_plan
@@ -22,8 +20,8 @@ from protocol.pseudonyms import NameKind, pseudonym
 from protocol.results import Association, Parity, ResultSet
 from shared.atlas.artefact import from_bytes
 from simulations.keys import pseudonym_secret
+from simulations.pooled_cells import LOT_COLUMN, concatenated
 from simulations.study_source import StudySource
-from site_agent.cells.gene_names import IDENTIFIER_COLUMNS
 from site_agent.cells.lots import Lot
 from site_agent.cells.mapping import map_cells
 from site_agent.cells.potency_rows import PotencyRows
@@ -41,12 +39,12 @@ class _PooledLot:
 def pooled_data(source: StudySource, advance: Callable[[], None], *, threads: int | None = None) -> StudyData:
     """Return the study's table computed from all cells in one place, lots under their pseudonyms."""
     lots = sorted(_pooled_lots(source), key=lambda each: (each.site, each.name))
-    cells = _concatenated(lots)
+    cells = concatenated([each.lot for each in lots])
     advance()
     mapping = map_cells(cells, from_bytes(source.atlas), threads=threads)
     advance()
     kept = _kept(cells, source.plan.quality)
-    owner = cells.obs["pooled_lot"].to_numpy()
+    owner = cells.obs[LOT_COLUMN].to_numpy()
     tables = [mapping.counts(kept & (owner == number)) for number in range(len(lots))]
     big_enough = [
         counts.sum() + unassigned >= source.plan.quality.minimum_cells_per_lot for counts, unassigned in tables
@@ -104,33 +102,6 @@ def _pooled_lots(source: StudySource) -> list[_PooledLot]:
                 _PooledLot(site=site, lot=lot, name=name, donor=donor, potency=tuple(site_lots.potency[lot.lot]))
             )
     return pooled
-
-
-def _concatenated(lots: Sequence[_PooledLot]) -> anndata.AnnData:
-    parts = []
-    for number, pooled in enumerate(lots):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Variable names are not unique")
-            cells = _with_distinct_genes(anndata.read_h5ad(pooled.lot.file))
-        for each in pooled.lot.where:
-            cells = cells[cells.obs[each.column].astype(str) == each.value]
-        if pooled.lot.layer is not None:
-            cells = anndata.AnnData(cells.layers[pooled.lot.layer], obs=cells.obs, var=cells.var)
-        part = anndata.AnnData(cells.X, obs=cells.obs[[]].copy(), var=cells.var)
-        part.obs["pooled_lot"] = number
-        parts.append(part)
-    # outer: a gene that one lot's file lacks still counts towards the library size of the others' cells
-    return anndata.concat(parts, join="outer", merge="same", index_unique="-", fill_value=0)
-
-
-def _with_distinct_genes(cells: anndata.AnnData) -> anndata.AnnData:
-    """Return cells whose genes can be aligned by name: where symbols repeat, by their identifiers."""
-    if cells.var_names.is_unique:
-        return cells
-    column = next(name for name in IDENTIFIER_COLUMNS if name in cells.var and cells.var[name].is_unique)
-    symbols = cells.var_names.astype(str).to_numpy()
-    cells.var = pd.DataFrame({"gene_symbols": symbols}, index=cells.var[column].astype(str).to_numpy())
-    return cells
 
 
 def _kept(cells: anndata.AnnData, limits: QualityLimits) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
 import numpy as np
 import pytest
+import scipy.io
 from click.testing import CliRunner, Result
 
 from coordinator.cli import main as coordinator_main
@@ -338,3 +341,58 @@ def test_pseudonyms_stay_with_the_site_beside_the_names_behind_them(known: Runs)
     assert len(pseudonyms) == len(LOT_NAMES)
     kept = {path.name.split("-")[-2] for path in (known.outs[0] / "coordinator" / "envelopes").iterdir()}
     assert kept == pseudonyms
+
+
+def _as_zarr(path: Path) -> str:
+    ad.read_h5ad(path).write_zarr(path.with_suffix(".zarr"))
+    return path.with_suffix(".zarr").name
+
+
+def _in_a_layer(path: Path) -> str:
+    cells = ad.read_h5ad(path)
+    cells.layers["counts"], cells.X = cells.X.copy(), cells.X * 0.5
+    cells.write_h5ad(path)
+    return path.name
+
+
+def _in_raw(path: Path) -> str:
+    cells = ad.read_h5ad(path)
+    cells.raw = cells
+    cells.X = cells.X * 0.5
+    cells.write_h5ad(path)
+    return path.name
+
+
+def _as_10x_folder(path: Path) -> str:
+    cells, folder = ad.read_h5ad(path), path.with_suffix("")
+    folder.mkdir()
+    scipy.io.mmwrite(folder / "matrix.mtx", cells.X.T.astype(np.int64))
+    rows = zip(cells.var["gene_ids"], cells.var_names, strict=True)
+    (folder / "features.tsv").write_text("".join(f"{a}\t{b}\tGene Expression\n" for a, b in rows))
+    (folder / "barcodes.tsv").write_text("".join(f"{name}\n" for name in cells.obs_names))
+    for name in ("matrix.mtx", "features.tsv", "barcodes.tsv"):
+        (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
+        (folder / name).unlink()
+    return folder.name
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2 data")  # anndata's, of the test's own writing
+@pytest.mark.parametrize(
+    ("rewrite", "layer"), [(_as_zarr, ""), (_in_a_layer, "counts"), (_in_raw, "raw"), (_as_10x_folder, "")]
+)
+def test_the_format_of_the_files_changes_no_answer_and_parity_holds(
+    known: Runs, tmp_path: Path, rewrite: Callable[[Path], str], layer: str
+) -> None:
+    study = shutil.copytree(known.study, tmp_path / "study")
+    for site in SITES:
+        path = study / "sites" / site / "lots.csv"
+        rows = list(csv.DictReader(path.read_text().splitlines()))
+        for row in rows:
+            row["file"] = f"cells/{rewrite(study / 'sites' / site / row['file'])}"
+            row["layer"] = layer
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    simulated("run", study, "--out", tmp_path / "out", "--threads", 1)
+    assert results_in(tmp_path / "out") == results_in(known.outs[0])
