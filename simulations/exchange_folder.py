@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from coordinator.atlas_signing import sign_atlas
+from coordinator.evidence.checkpoints import countersign
 from coordinator.store import Store
 from protocol.codec import encode
 from protocol.envelopes import PayloadType, seal
@@ -61,12 +62,21 @@ def write_exchange(
     key: SigningKey,
     store: Store,
     sites: Sequence[SimulatedSite],
+    *,
+    now: datetime,
 ) -> None:
-    """Write all three folders into ``out``."""
+    """Write all three folders into ``out``; where each site's ledger ended lies countersigned at both ends."""
     _write_published(out / "published", source, study, roster, key)
     _write_kept(out / "coordinator", study, store)
     for site in sites:
         _write_site(out / "sites" / site.site, source, site)
+        answers = [reply.answer for reply in site.replies if isinstance(reply, Reply)]
+        for number, answer in enumerate(answers, start=1):
+            checkpoint = countersign(answer, roster, site=site.site, at=now, key=key)
+            if checkpoint is not None:
+                name = f"checkpoints/{site.site}-{number}.json"
+                write_atomically(out / "coordinator" / name, checkpoint)
+                write_atomically(out / "sites" / site.site / "received" / name, checkpoint)
 
 
 def _write_published(

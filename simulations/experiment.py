@@ -14,6 +14,7 @@ from flwr.app import Context, RecordDict
 
 from coordinator.analyse_command import Outcome, analyse_reports, verified_reports
 from coordinator.collection import CollectionEvent, SiteState, site_states
+from coordinator.evidence.bundle import read_evidence, write_bundle
 from coordinator.network.flower_app import CollectionRun, make_server_app
 from coordinator.report.edition import Edition
 from coordinator.store import MemoryStore
@@ -44,6 +45,7 @@ from site_agent.release.ledger import Ledger
 from site_agent.release.site_records import MemoryRecords
 
 POLICY_FILE = "policy.toml"
+BUNDLE_FOLDER = "bundle"
 _POOLED_STEPS = 2
 
 
@@ -57,7 +59,7 @@ class RunOutcome:
 
 
 def run_study(folder: Path, out: Path, *, threads: int | None = None) -> RunOutcome:
-    """Run the study in ``folder`` and write results, report and sent bytes into ``out``.
+    """Run the study in ``folder`` and write results, report, sent bytes and the bundle of evidence into ``out``.
 
     Parameters
     ----------
@@ -89,8 +91,9 @@ def run_study(folder: Path, out: Path, *, threads: int | None = None) -> RunOutc
             pooled = pooled_data(source, advance, threads=threads)
         parity = parity_with(pooled, outcome.data, outcome.results, source)
         outcome = replace(outcome, results=outcome.results.model_copy(update={"parity": parity}))
-        write_exchange(work, source, study, roster, key, store, sites)
+        write_exchange(work, source, study, roster, key, store, sites, now=_opening(plan))
         write_outcome(outcome, work)
+        write_bundle(read_evidence(work), work / BUNDLE_FOLDER, key=key, at=_opening(plan))
         for site in sites:
             page = report_html(outcome, Edition.of_site(site.site))
             write_atomically(work / "sites" / site.site / "received" / "report.html", page)

@@ -1,0 +1,1 @@
+"""Evidence: what a finished study leaves behind, so that anyone can check it offline."""
