@@ -17,8 +17,8 @@ MAXIMUM_TEXT_BYTES = 1_024
 """A gene's, cell's or category's name."""
 
 MAXIMUM_CATEGORIES = 100_000
-VALUES_PER_BLOCK = 500_000
-"""4 MB of indices and values: large enough to hide a block's overhead, small enough for the processor's cache."""
+VALUES_PER_BLOCK = 250_000
+"""2 MB of indices and values: large enough to hide a block's overhead, small enough for the processor's cache."""
 
 # What h5py, zarr and the codecs were seen to raise on damaged bytes. MemoryError stands here because a lying size in
 # a file asks for more memory than there is before a bound of ours can see it.

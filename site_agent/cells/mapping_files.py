@@ -3,6 +3,9 @@
 Both are local: nothing here is meant to leave. They appear together and whole, or not at all.
 """
 
+import contextlib
+import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +23,7 @@ from site_agent.cells.mapping import UNASSIGNED_NAME, CellMapping
 CELLS_FILE = "cells.parquet"
 SUMMARY_FILE = "summary.json"
 
-_CELLS_PER_GROUP = 2**16
+_CELLS_PER_GROUP = 2**14
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -202,6 +205,7 @@ def write_cells(path: Path, lot: LotMapping, cell_names: Callable[[int, int], li
 
     In row groups, so that a million names are never held at once.
     """
+    _give_back_memory()
     import pyarrow as pa  # noqa: PLC0415 - only where a table is written
     import pyarrow.parquet as pq  # noqa: PLC0415 - only where a table is written
 
@@ -215,7 +219,7 @@ def write_cells(path: Path, lot: LotMapping, cell_names: Callable[[int, int], li
             ("passed_qc", pa.bool_()),
         ]
     )
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["cluster"]) as writer:
         for start in range(0, mapping.n_cells, _CELLS_PER_GROUP):
             piece = slice(start, min(start + _CELLS_PER_GROUP, mapping.n_cells))
             n = piece.stop - piece.start
@@ -228,6 +232,13 @@ def write_cells(path: Path, lot: LotMapping, cell_names: Callable[[int, int], li
                 pa.Array.from_buffers(pa.bool_(), n, [None, pa.py_buffer(passed)]),
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def _give_back_memory() -> None:
+    """Return what the mapping's threads freed to the system, before Arrow is loaded: some 30 MB of a run's peak."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # a C library other than glibc keeps its own counsel
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _names(mapping: CellMapping, piece: slice, cell_names: Callable[[int, int], list[str]]) -> list[str]:

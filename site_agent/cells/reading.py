@@ -29,7 +29,7 @@ from site_agent.cells.matrices import CellBlock, RowMatrix, Span
 from site_agent.cells.scout import SCOUT, Task
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_NAMES_PER_SLICE = 65_536
+_NAMES_PER_SLICE = 8_192
 _PROBED_VALUES = 65_536
 
 
