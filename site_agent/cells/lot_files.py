@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.atlas.artefact import Atlas
-from shared.atlas.genes import match_genes
 from shared.errors import InputError, ProblemsError
 from site_agent.cells.lot_mapping import cell_owners
 from site_agent.cells.lots import Lot, SiteLots
-from site_agent.cells.reading import CellSource, open_cells
+from site_agent.cells.mapping import genes_of
+from site_agent.cells.reading import open_cells
 
 
 def require_readable_files(site: SiteLots, atlas: Atlas | None = None) -> None:
@@ -60,13 +60,6 @@ def require_sound_files(files: Sequence[Path], layer: str | None = None) -> None
         raise ProblemsError("cell files", problems)
 
 
-def _require_genes_of(atlas: Atlas, source: CellSource) -> None:
-    try:
-        match_genes(atlas, source.genes.identifiers, source.genes.symbols)
-    except InputError as error:
-        raise InputError(f"{source.path}: {error}", hint=error.hint) from None
-
-
 def _problem_of(file: Path, layer: str | None, lots: Sequence[Lot], atlas: Atlas | None) -> InputError | None:
     try:
         with open_cells(file, layer) as source:
@@ -74,7 +67,7 @@ def _problem_of(file: Path, layer: str | None, lots: Sequence[Lot], atlas: Atlas
             source.require_distinct_cells()
             cell_owners(source, lots)
             if atlas is not None:
-                _require_genes_of(atlas, source)
+                genes_of(source, atlas)
     except InputError as error:
         rows = ", ".join(str(lot.row) for lot in lots)
         where = f"lots.csv, row{'s' if len(lots) > 1 else ''} {rows}"

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.atlas.artefact import Atlas
-from shared.atlas.genes import match_genes
+from shared.atlas.genes import GeneMatch, match_genes
 from shared.atlas.kernel import KernelTables, MappedBlock, Validity, map_block, prepare
 from shared.errors import InputError
 from site_agent.cells.bounds import VALUES_PER_BLOCK
@@ -117,6 +117,20 @@ class CellMapping:
         )
 
 
+def genes_of(source: CellSource, atlas: Atlas) -> GeneMatch:
+    """Return which gene of a file is which gene of an atlas.
+
+    Raises
+    ------
+    SpeciesError, NoGenesInCommonError
+        As ``match_genes``, with the file's name.
+    """
+    try:
+        return match_genes(atlas, source.genes.identifiers, source.genes.symbols)
+    except InputError as error:
+        raise type(error)(f"{source.path}: {error}", hint=error.hint) from None
+
+
 def map_cells(
     cells: Any,  # noqa: ANN401 - a path, or an AnnData, which is not imported here
     atlas: Atlas,
@@ -190,7 +204,7 @@ def map_source(
     chosen = source.rows_where(where or ())
     if rows is not None:
         chosen = rows if chosen is None else chosen & rows
-    genes = match_genes(atlas, source.genes.identifiers, source.genes.symbols)
+    genes = genes_of(source, atlas)
     mitochondrial = source.genes.mitochondrial()
     tables = prepare(atlas, genes, mitochondrial)
     source.require_counts()

@@ -486,6 +486,13 @@ def test_cells_that_no_atlas_can_be_made_of_are_refused_by_split_and_by_atlas_bu
         assert_refused(CliRunner().invoke(main, arguments), study, says)
 
 
+def test_map_names_the_file_whose_genes_the_atlas_does_not_know(study: Path) -> None:
+    change_cells(study, _no_common_genes)
+    arguments = ["map", str(cells_of(study)), "--atlas", str(study / "reference.atlas")]
+    result = CliRunner().invoke(site_main, [*arguments, "--out", str(study.parent / "out")])
+    assert_refused(result, study, f"{LOTS[1]}.h5ad: genes: not one of the atlas's", "probe_0")
+
+
 @pytest.mark.filterwarnings("ignore:Variable names are not unique")  # anndata's, of the test's own writing
 def test_symbols_that_repeat_are_told_apart_by_their_identifiers(tmp_path: Path) -> None:
     cells = cell_study().cells.copy()
