@@ -49,7 +49,7 @@ class Atlas:
     caps: FloatArray  # (G,)
     coefficients: FloatArray  # (d, C)
     intercepts: FloatArray  # (C,)
-    novelty_thresholds: FloatArray  # (C,) energy above which a cell of that best cluster is unassigned
+    novelty_thresholds: FloatArray  # (C,) energy above which a cell of that best cluster is novel
     unassigned_rates: FloatArray  # (C,) share of a left-out lot's cells of the cluster that end unassigned
     confusion: IntArray  # (C, C + 1) left-out cells: their label by the cluster given; the last column is unassigned
     share_errors: FloatArray  # (C,) mean absolute error of a left-out lot's share; NaN: not measurable

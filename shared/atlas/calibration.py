@@ -54,6 +54,7 @@ class Calibration:
     accuracies: FloatArray  # (n_lots,) empty with one lot
     total_variations: FloatArray  # (n_lots,)
     unassigned: FloatArray  # (n_lots,) cells
+    novel: FloatArray  # (n_lots,) cells
     cells: FloatArray  # (n_lots,)
 
 
@@ -97,17 +98,20 @@ def leave_lots_out(
     return LeftOut(logits=logits, lots=lots, labels=labels, counted=counted, energies=energies)
 
 
-def calibrate(left_out: LeftOut, *, n_clusters: int, novelty_quantile: float) -> Calibration:
+def calibrate(left_out: LeftOut, *, n_clusters: int, parameters: FitParameters) -> Calibration:
     """Return thresholds, rates and errors from the lots left out."""
     ok = left_out.counted
     logits, labels, lots = left_out.logits[ok], left_out.labels[ok], left_out.lots[ok]
     best, energies = logits.argmax(axis=1), left_out.energies[ok]
-    thresholds = np.full(n_clusters, np.quantile(energies, novelty_quantile))
-    assigned = np.where(energies > thresholds[best], n_clusters, best)
+    temperature = _temperature(logits, labels)
+    confidence = np.exp(logits.max(axis=1) / temperature - logsumexp(logits / temperature, axis=1))
+    thresholds = np.full(n_clusters, np.quantile(energies, parameters.novelty_quantile))
+    novel = energies > thresholds[best]
+    assigned = np.where(novel & (confidence < parameters.novelty_confidence), n_clusters, best)
     confusion = np.zeros((n_clusters, n_clusters + 1), dtype=np.int64)
     np.add.at(confusion, (labels, assigned), 1)
     cells = confusion.sum(axis=1)
-    rates = (confusion[:, -1] + (1 - novelty_quantile)) / (cells + 1)
+    rates = (confusion[:, -1] + (1 - parameters.novelty_quantile)) / (cells + 1)
     names = np.unique(lots)
     true = np.array([np.bincount(labels[lots == lot], minlength=n_clusters) / (lots == lot).sum() for lot in names])
     found = np.array(
@@ -117,7 +121,7 @@ def calibrate(left_out: LeftOut, *, n_clusters: int, novelty_quantile: float) ->
     nothing = np.zeros(0)
     errors = np.abs(found[:, :-1] - true)
     return Calibration(
-        temperature=_temperature(logits, labels),
+        temperature=temperature,
         novelty_thresholds=thresholds,
         unassigned_rates=rates,
         confusion=confusion,
@@ -126,6 +130,7 @@ def calibrate(left_out: LeftOut, *, n_clusters: int, novelty_quantile: float) ->
         accuracies=np.array([(best == labels)[lots == lot].mean() for lot in names]) if measured else nothing,
         total_variations=0.5 * (errors.sum(axis=1) + found[:, -1]) if measured else nothing,
         unassigned=np.array([(assigned[lots == lot] == n_clusters).sum() for lot in names], dtype=np.float64),
+        novel=np.array([novel[lots == lot].sum() for lot in names], dtype=np.float64),
         cells=np.array([(lots == lot).sum() for lot in names], dtype=np.float64),
     )
 

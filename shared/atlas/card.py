@@ -53,8 +53,8 @@ class Transfer(_Part):
     ``lots`` counts the lots that were left out; 0 means that nothing could be measured (``reason`` says why).
     ``accuracy`` is the mean over those lots of the share of cells given their label, before any is left unassigned;
     ``total_variation`` the mean over lots of half the summed absolute errors of the shares; ``interval_calibrated``
-    says whether intervals of shares rest on enough lots. ``unassigned_log_odds`` and its spread are the mean and the
-    standard deviation over the lots left out (``shared.atlas.proportions.excess_unassigned``); None below three lots.
+    says whether intervals of shares rest on enough lots. ``unassigned_log_odds``, ``novel_log_odds`` and their spreads
+    are means and standard deviations over the lots left out (``shared.atlas.proportions``); None below three lots.
     """
 
     lots: Annotated[int, Field(ge=0)]
@@ -65,17 +65,24 @@ class Transfer(_Part):
     unassigned_share: Annotated[float, Field(ge=0, le=1)] | None
     unassigned_log_odds: float | None
     unassigned_log_odds_spread: Annotated[float, Field(ge=0)] | None
+    novel_log_odds: float | None
+    novel_log_odds_spread: Annotated[float, Field(ge=0)] | None
     interval_calibrated: bool
     reason: Sentence | None = None
 
 
 class NoveltySettings(_Part):
-    """How a cell's energy is made (``shared.atlas.novelty``) and at which quantile of left-out cells it is too high."""
+    """How a cell's energy is made (``shared.atlas.novelty``), and when it means that the cell is of no cluster.
+
+    A cell is novel above ``quantile`` of the energies of left-out cells. It is unassigned if it is novel and its
+    confidence is below ``confidence``: a shift of the whole lot makes many cells novel whose cluster is still plain.
+    """
 
     temperature: Annotated[float, Field(ge=0.01, le=1_000)]
     energy_weight: Annotated[float, Field(ge=0, le=1e6)]
     distance_weight: Annotated[float, Field(ge=0, le=1e6)]
     quantile: Annotated[float, Field(gt=0.5, lt=1)]
+    confidence: Annotated[float, Field(gt=0, le=1)]
 
 
 class Parameter(_Part):

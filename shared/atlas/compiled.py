@@ -234,6 +234,7 @@ def map_rows(  # noqa: C901, PLR0912 - one pass over the counts, each step a lin
         free_energy = -(logits[top] + novelty_settings[0] * log1p(softened - 1.0))
         novelty = np.float32(novelty_settings[1] * free_energy + novelty_settings[2] * (distance / d))
         best[i], energy[i] = top, novelty
-        label[i] = -1 if novelty > thresholds[top] else top
-        confidence[i] = math.floor(_CONFIDENCE_STEPS / tempered + 0.5) / _CONFIDENCE_STEPS
+        certainty = math.floor(_CONFIDENCE_STEPS / tempered + 0.5) / _CONFIDENCE_STEPS
+        confidence[i] = certainty
+        label[i] = -1 if novelty > thresholds[top] and certainty < novelty_settings[3] else top
     return 0, -1

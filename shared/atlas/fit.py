@@ -107,7 +107,7 @@ def fit_atlas(
         seed=seed,
         progress=progress,
     )
-    calibration = calibrate(left_out, n_clusters=len(clusters), novelty_quantile=chosen.novelty_quantile)
+    calibration = calibrate(left_out, n_clusters=len(clusters), parameters=chosen)
     cells = np.zeros((len(clusters), len(lot_names)), dtype=np.int32)
     np.add.at(cells, (codes, lot_codes), 1)
     ids, symbols = _named_genes(gene_ids, gene_symbols, model.projection.genes)
@@ -123,6 +123,7 @@ def fit_atlas(
             energy_weight=model.novelty.energy_weight,
             distance_weight=model.novelty.distance_weight,
             quantile=chosen.novelty_quantile,
+            confidence=chosen.novelty_confidence,
         ),
         transfer=_transfer(calibration, len(lot_names)),
         markers=tuple(tuple(found) for found in markers(counts, codes, clusters)) if markers else ((),) * len(clusters),
@@ -186,6 +187,7 @@ def _transfer(calibration: Calibration, n_lots: int) -> Transfer:
         2: "two reference lots: errors are measured, but two lots cannot calibrate intervals",
     }
     odds = log_odds(calibration.unassigned, calibration.cells)
+    novel = log_odds(calibration.novel, calibration.cells)
     enough = len(odds) > 2  # noqa: PLR2004 - the rule of shared.atlas.calibration
     return Transfer(
         lots=n_lots if measured else 0,
@@ -196,6 +198,8 @@ def _transfer(calibration: Calibration, n_lots: int) -> Transfer:
         unassigned_share=float(np.mean(calibration.unassigned / calibration.cells)) if measured else None,
         unassigned_log_odds=float(odds.mean()) if enough else None,
         unassigned_log_odds_spread=float(odds.std(ddof=1)) if enough else None,
+        novel_log_odds=float(novel.mean()) if enough else None,
+        novel_log_odds_spread=float(novel.std(ddof=1)) if enough else None,
         interval_calibrated=bool(np.isfinite(calibration.interval_scales).any()),
         reason=reasons.get(n_lots),
     )

@@ -6,8 +6,8 @@ Rules.
    make of the processor can change a bit. ``log1p`` and ``exp`` are written out in IEEE operations for the same reason.
 2. Counts are checked in the same pass. The first row that is no row of counts ends the block with its
    :class:`Validity`; no label of such a block may be used.
-3. A cell whose energy lies above the novelty threshold of its best cluster is unassigned: label -1. So is a cell
-   without any count.
+3. A cell is unassigned (label -1) if its energy lies above the novelty threshold of its best cluster and no cluster is
+   confident of it (``NoveltySettings``). So is a cell without any count.
 
 Only sites import this module: it needs numba. The kernel holds no lock of Python (``nogil``).
 """
@@ -53,7 +53,7 @@ class KernelTables:
     means: NDArray[np.float64]  # (C, d)
     inverse_spreads: NDArray[np.float64]  # (C, d)
     inverse_temperature: float
-    novelty_settings: NDArray[np.float64]  # (3,) temperature, weight of the energy, weight of the distance
+    novelty_settings: NDArray[np.float64]  # (4,) temperature, weights of energy and distance, confidence
     target_sum: float
 
 
@@ -101,7 +101,9 @@ def prepare(atlas: Atlas, gene_match: GeneMatch, mito_mask: NDArray[np.bool_] | 
         thresholds=atlas.novelty_thresholds.astype(np.float64),
         means=atlas.class_means.astype(np.float64),
         inverse_spreads=1.0 / atlas.class_spreads.astype(np.float64),
-        novelty_settings=np.array([novelty.temperature, novelty.energy_weight, novelty.distance_weight]),
+        novelty_settings=np.array(
+            [novelty.temperature, novelty.energy_weight, novelty.distance_weight, novelty.confidence]
+        ),
         inverse_temperature=1.0 / atlas.card.temperature,
         target_sum=atlas.target_sum,
     )

@@ -40,6 +40,7 @@ class FitParameters:
     penalty: float = 0.01
     target_sum: float = 1e4
     novelty_quantile: float = 0.99
+    novelty_confidence: float = 0.5  # a novel cell is unassigned only if no cluster has even odds
     minimum_cells: int = 5  # of a cluster: the mean of fewer would come close to showing a cell
 
 

@@ -94,21 +94,32 @@ def log_odds(unassigned: FloatArray, totals: FloatArray) -> FloatArray:
 
 
 def excess_unassigned(atlas: Atlas, unassigned: int, total: int) -> ExcessUnassigned:
-    """Return the test of a lot's unassigned share against the reference lots left out.
-
-    With x the log odds of the lot, and m, s the mean and standard deviation of those of L lots left out,
-    ``t = (x - m) / sqrt(max(s^2, v) + s^2 / L)``, v the lot's own sampling variance, has L - 1 degrees of freedom.
-    """
-    share = unassigned / total if total else float("nan")
+    """Return the test of a lot's unassigned cells against the reference lots left out (:func:`excess_novel`)."""
     transfer = atlas.card.transfer
-    mean, spread = transfer.unassigned_log_odds, transfer.unassigned_log_odds_spread
+    return _excess(unassigned, total, transfer.lots, transfer.unassigned_log_odds, transfer.unassigned_log_odds_spread)
+
+
+def excess_novel(atlas: Atlas, novel: int, total: int) -> ExcessUnassigned:
+    """Return the test of a lot's novel cells, assigned or not, against the reference lots left out.
+
+    Novel cells are those whose energy lies above ``atlas.novelty_thresholds`` of their best cluster. This is the test
+    with power: few novel cells end unassigned. With x the log odds of the lot, and m, s the mean and standard deviation
+    of those of L lots left out, ``t = (x - m) / sqrt(max(s^2, v) + s^2 / L)``, v the lot's own sampling variance, has
+    L - 1 degrees of freedom.
+    """
+    transfer = atlas.card.transfer
+    return _excess(novel, total, transfer.lots, transfer.novel_log_odds, transfer.novel_log_odds_spread)
+
+
+def _excess(cells: int, total: int, lots: int, mean: float | None, spread: float | None) -> ExcessUnassigned:
+    share = cells / total if total else float("nan")
     if mean is None or spread is None or total == 0:
         return ExcessUnassigned(share=share, expected_share=None, p_value=None)
-    x = float(log_odds(np.array([float(unassigned)]), np.array([float(total)]))[0])
+    x = float(log_odds(np.array([float(cells)]), np.array([float(total)]))[0])
     rate = 1 / (1 + np.exp(-mean))
     sampling = 1 / (total * rate + 0.5) + 1 / (total * (1 - rate) + 0.5)
-    t = (x - mean) / np.sqrt(max(spread**2, sampling) + spread**2 / transfer.lots)
-    return ExcessUnassigned(share=share, expected_share=float(rate), p_value=float(stdtr(transfer.lots - 1, -t)))
+    t = (x - mean) / np.sqrt(max(spread**2, sampling) + spread**2 / lots)
+    return ExcessUnassigned(share=share, expected_share=float(rate), p_value=float(stdtr(lots - 1, -t)))
 
 
 def saerens(probabilities: FloatArray, prior: FloatArray) -> FloatArray:

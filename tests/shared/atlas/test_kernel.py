@@ -155,8 +155,8 @@ def test_a_missing_gene_takes_its_term_of_the_offset_with_it(atlas: Atlas, new_l
     np.testing.assert_allclose(found.latent, u, atol=1e-4)
 
 
-def test_unassigned_are_exactly_the_cells_above_their_threshold(atlas: Atlas, mapped: MappedBlock) -> None:
-    above = mapped.energy > atlas.novelty_thresholds[mapped.best]
+def test_unassigned_are_exactly_the_novel_cells_without_even_odds(atlas: Atlas, mapped: MappedBlock) -> None:
+    above = (mapped.energy > atlas.novelty_thresholds[mapped.best]) & (mapped.confidence < 0.5)
     np.testing.assert_array_equal(mapped.label, np.where(above, -1, mapped.best))
 
 

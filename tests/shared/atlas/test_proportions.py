@@ -13,6 +13,7 @@ from shared.atlas.kernel import map_block, prepare
 from shared.atlas.proportions import (
     assumed_prior,
     composition,
+    excess_novel,
     excess_unassigned,
     log_odds,
     probabilities,
@@ -59,7 +60,7 @@ def test_counts_of_other_clusters_are_refused(atlas: Atlas) -> None:
         composition(atlas, np.array([1, 2]), 0)
 
 
-def test_excess_unassigned_raises_a_false_alarm_as_often_as_it_says(atlas: Atlas) -> None:
+def test_an_excess_raises_a_false_alarm_as_often_as_it_says(atlas: Atlas) -> None:
     """Lots drawn from one population; each of 4,000 new ones is judged by 6 of its own. 5% +- 3 standard errors."""
     rng = np.random.default_rng(0)
     rates = 1 / (1 + np.exp(-rng.normal(-4.0, 0.7, (4_000, 7))))
@@ -71,12 +72,12 @@ def test_excess_unassigned_raises_a_false_alarm_as_often_as_it_says(atlas: Atlas
         transfer = atlas.card.transfer.model_copy(
             update={
                 "lots": 6,
-                "unassigned_log_odds": float(odds[row].mean()),
-                "unassigned_log_odds_spread": float(odds[row].std(ddof=1)),
+                "novel_log_odds": float(odds[row].mean()),
+                "novel_log_odds_spread": float(odds[row].std(ddof=1)),
             }
         )
         judged = replace(atlas, card=atlas.card.model_copy(update={"transfer": transfer}))
-        found = excess_unassigned(judged, int(unassigned[row, 0]), int(cells[row, 0]))
+        found = excess_novel(judged, int(unassigned[row, 0]), int(cells[row, 0]))
         assert found.p_value is not None
         alarms += found.p_value < 0.05
     assert alarms / 4_000 == pytest.approx(0.05, abs=0.0104)
