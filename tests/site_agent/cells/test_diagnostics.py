@@ -1,5 +1,6 @@
 """Diagnostics: silent on a lot like the reference, and each warning where its reason is put into the data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +50,17 @@ def test_lot_like_the_reference_gets_no_warning(small_study: SmallStudy) -> None
 
 
 def test_each_reason_has_its_warning(small_study: SmallStudy) -> None:
-    assert WarningCode.EXCESS_UNASSIGNED in codes(diagnosed(small_study, "strange"))
+    assert WarningCode.SITE_SHIFT in codes(diagnosed(small_study, "strange"))
     assert WarningCode.GENES_MISSING in codes(diagnosed(small_study, "genes missing"))
     assert WarningCode.SMALL_LOT in codes(diagnosed(small_study, cells=slice(0, 40)))
+
+
+def test_excess_of_unassigned_cells_is_a_warning(small_study: SmallStudy) -> None:
+    lot = summarise_lot(map_cells(small_study.adata(), small_study.atlas), QualityLimits())
+    assert WarningCode.EXCESS_UNASSIGNED not in codes(diagnose(small_study.atlas, lot))
+    few = lot.counts // 20
+    strange = replace(lot, counts=few, unassigned=lot.cells_after_qc - int(few.sum()))
+    assert WarningCode.EXCESS_UNASSIGNED in codes(diagnose(small_study.atlas, strange))
 
 
 def test_lots_of_one_file_keep_points_of_their_own_cells(tmp_path: Path, small_study: SmallStudy) -> None:
