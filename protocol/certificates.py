@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
     load_pem_public_key,
+    load_ssh_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -78,8 +79,9 @@ def new_key() -> bytes:
 
 
 def new_node_key() -> bytes:
-    """Return a new P-384 private key, PEM: the identity of a Flower node."""
-    return _private_pem(ec.generate_private_key(ec.SECP384R1()))
+    """Return a new P-384 private key in OpenSSH's form, the one that Flower reads: the identity of a node."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
 
 
 def public_of(private_pem: bytes) -> bytes:
@@ -236,8 +238,9 @@ def from_der(certificate_der: bytes) -> bytes:
 
 
 def _private(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    load = load_ssh_private_key if b"OPENSSH" in pem else load_pem_private_key
     try:
-        key = load_pem_private_key(pem, None)
+        key = load(pem, None)
     except (ValueError, TypeError):
         raise InputError("expected a private key in PEM without passphrase") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):

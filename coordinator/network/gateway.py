@@ -83,7 +83,7 @@ class Gateway:
             parts.home, parts.enrolments, asked, bytes(request.proof), presented=bearer.name, now=parts.clock()
         )
         try:
-            parts.superlink.register(asked.node_key.encode(), asked.site)
+            parts.superlink.register({asked.site: asked.node_key.encode()})
         except CrosslotError as error:  # registered when the service starts next; the enrolment stands
             parts.log(f"{asked.site}: its node is not registered yet: {error}")
         parts.log(f"{asked.site}: enrolled, signing key {asked.key[:16]}, from {context.peer()}")
@@ -308,4 +308,5 @@ def _status_of(refusal: Refusal) -> Any:  # noqa: ANN401 - grpcio ships no types
 
 def sites_by_node(enrolments: Enrolments, superlink: SuperLink) -> dict[SiteId, int]:
     """Return the node of each enrolled site; a node that the SuperLink does not know is registered."""
-    return {site: superlink.register(each.node_key, site) for site, each in enrolments.enrolled().items()}
+    nodes = superlink.register({site: each.node_key for site, each in enrolments.enrolled().items()})
+    return {SiteId(site): node for site, node in nodes.items()}

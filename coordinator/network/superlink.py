@@ -78,15 +78,18 @@ class SuperLink:
             listed = control.ListNodes(ListNodesRequest()).nodes_info
         return {bytes(node.public_key): (node.node_id, node.status) for node in listed if node.status != "unregistered"}
 
-    def register(self, public_pem: bytes, site: str) -> int:
-        """Return the identifier of a node, registered now or before."""
-        known = self.nodes().get(public_pem)
-        if known is not None:
-            return known[0]
+    def register(self, nodes: Mapping[str, bytes]) -> Mapping[str, int]:
+        """Return the identifier of each named node, by its public key, PEM; those not known yet are registered."""
+        known = self.nodes()
+        identifiers: dict[str, int] = {}
         with self._control() as control:
-            reply = control.RegisterNode(RegisterNodeRequest(public_key=public_pem, name=site))
-        node_id: int = reply.node_id
-        return node_id
+            for name, public_pem in nodes.items():
+                if public_pem in known:
+                    identifiers[name] = known[public_pem][0]
+                else:
+                    reply = control.RegisterNode(RegisterNodeRequest(public_key=public_pem, name=name))
+                    identifiers[name] = reply.node_id
+        return identifiers
 
     def unregister(self, public_pem: bytes) -> None:
         """Forget a node, if it is known."""
