@@ -63,8 +63,12 @@ _STATUS_OF = {
 }
 
 
-class _LotsUnreadable(Exception):  # noqa: N818 - not an error of its own: it carries a logged one to its answer
-    """The source of reports failed, and the site's log has its words."""
+class _SourceFailed(Exception):  # noqa: N818 - not an error of its own: it carries a logged one to its answer
+    """The source of reports failed or needs time, and the site's log has its words."""
+
+    def __init__(self, code: ErrorCode) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class ReportSource(Protocol):
@@ -151,9 +155,9 @@ class Agent:
             return self._reply(query, plan, now)
         except ProtocolError as error:
             self._log(f"study {query.message.study}: {error}")
-            return self._said(query, _STATUS_OF.get(error.code, AnswerStatus.REFUSED), error.code, now)
-        except _LotsUnreadable:
-            return self._said(query, AnswerStatus.FAILED, ErrorCode.LOTS_UNREADABLE, now)
+            return self._said(query, AnswerStatus.REFUSED, error.code, now)
+        except _SourceFailed as failure:
+            return self._said(query, _STATUS_OF[failure.code], failure.code, now)
         except Exception as error:  # noqa: BLE001 - whatever it is: its code leaves, signed, and its text stays here
             self._log(f"study {query.message.study}: {type(error).__name__}: {error}")
             return self._said(query, AnswerStatus.FAILED, ErrorCode.INTERNAL, now)
@@ -214,11 +218,12 @@ class Agent:
     def _offered(self, rules: EffectiveRules) -> Sequence[Offer]:
         try:
             return self._reports(rules)
-        except ProtocolError:
-            raise
         except CrosslotError as error:
+            code = error.code if isinstance(error, ProtocolError) else ErrorCode.LOTS_UNREADABLE
+            if code not in _STATUS_OF:
+                raise
             self._log(f"study {rules.plan.study}: {error}" + (f" ({error.hint})" if error.hint else ""))
-            raise _LotsUnreadable from error
+            raise _SourceFailed(code) from error
 
     def _passing(
         self, offered: Sequence[Offer], provenance: Mapping[Pseudonym, Provenance | None], rules: EffectiveRules

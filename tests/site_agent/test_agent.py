@@ -215,8 +215,18 @@ def _raising(error: Exception) -> ReportSource:
         (InputError(f"{PATH}: found {VALUE}", hint=PATH), AnswerStatus.FAILED, ErrorCode.LOTS_UNREADABLE),
         (
             ProtocolError(ErrorCode.ATLAS_MISMATCH, f"{PATH} {VALUE}", hint=PATH),
-            AnswerStatus.REFUSED,
+            AnswerStatus.FAILED,
             ErrorCode.ATLAS_MISMATCH,
+        ),
+        (
+            ProtocolError(ErrorCode.MAPPING_UNDER_WAY, f"{PATH} {VALUE}"),
+            AnswerStatus.WAITING,
+            ErrorCode.MAPPING_UNDER_WAY,
+        ),
+        (
+            ProtocolError(ErrorCode.LOTS_UNSUITABLE, f"{PATH} {VALUE}"),
+            AnswerStatus.REFUSED,
+            ErrorCode.LOTS_UNSUITABLE,
         ),
         (OSError(5, VALUE, PATH), AnswerStatus.FAILED, ErrorCode.INTERNAL),
         (MemoryError(f"{PATH} {VALUE}"), AnswerStatus.FAILED, ErrorCode.INTERNAL),
