@@ -214,8 +214,8 @@ class Site:
 
     def approve(self, held: Held, *, reason: str | None = None) -> None:
         """Decide as the site's steward would: these bytes may leave."""
-        self.airlock.approve(held.payload_sha256, by="A. Steward", at=NOW, reason=reason)
+        self.airlock.approve(held.payload_sha256, by="A. Steward", at=NOW, key=STEWARD, reason=reason)
 
     def refuse(self, held: Held) -> None:
         """Decide as the site's steward would: these bytes stay."""
-        self.airlock.refuse(held.payload_sha256, by="A. Steward", at=NOW, reason="not ours to give")
+        self.airlock.refuse(held.payload_sha256, by="A. Steward", at=NOW, key=STEWARD, reason="not ours to give")

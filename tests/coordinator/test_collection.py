@@ -40,7 +40,6 @@ from tests.study_parts import (
     KYOTO,
     LEIDEN,
     NOW,
-    STEWARD,
     STRANGER,
     THREE_LOTS,
     Lots,
@@ -436,7 +435,7 @@ def test_the_server_app_runs_as_many_rounds_as_are_needed_and_no_more() -> None:
     make_server_app(run)(grid, context)
     assert grid.asked == [[1, 2], [2], [2], [2], [2]]
     for held in list(waiting.airlock.held().values()):
-        waiting.airlock.approve(held.payload_sha256, by="A. Steward", at=NOW, key=STEWARD)
+        waiting.approve(held)
     make_server_app(run)(grid, context)
     assert grid.asked[5:] == [[2]]
     assert _states(run)[sites[1]] == (SiteState.DELIVERED, None, 6)

@@ -31,7 +31,6 @@ from tests.study_parts import (
     KYOTO,
     LEIDEN,
     NOW,
-    STEWARD,
     STRANGER,
     THREE_LOTS,
     Lots,
@@ -293,17 +292,17 @@ def _waiting(source: ReportSource | None = None) -> tuple[Site, list[Held]]:
 def test_without_auto_approval_reports_wait_until_every_lot_is_decided() -> None:
     site, held = _waiting()
     for each in held[:-1]:
-        site.airlock.approve(each.payload_sha256, by="A. Steward", at=NOW, key=STEWARD)
+        site.approve(each)
         assert said(site.agent.answer(make_ask(PLAN), NOW)).code is ErrorCode.AWAITING_STEWARD
-    site.airlock.approve(held[-1].payload_sha256, by="A. Steward", at=NOW, key=STEWARD)
+    site.approve(held[-1])
     assert len(reports_in(site.agent.answer(make_ask(PLAN), NOW))) == len(held)
 
 
 def test_what_a_steward_refuses_stays_and_the_others_leave() -> None:
     site, held = _waiting()
-    site.airlock.refuse(held[0].payload_sha256, by="A. Steward", at=NOW, key=STEWARD, reason="not ours to give")
+    site.refuse(held[0])
     for each in held[1:]:
-        site.airlock.approve(each.payload_sha256, by="A. Steward", at=NOW, key=STEWARD)
+        site.approve(each)
     left = {report.lot for report in reports_in(site.agent.answer(make_ask(PLAN), NOW))}
     assert left == {each.lot for each in held[1:]}
 
@@ -311,7 +310,7 @@ def test_what_a_steward_refuses_stays_and_the_others_leave() -> None:
 def test_where_a_steward_refuses_all_the_answer_says_so() -> None:
     site, held = _waiting()
     for each in held:
-        site.airlock.refuse(each.payload_sha256, by="A. Steward", at=NOW, key=STEWARD, reason="not ours to give")
+        site.refuse(each)
     answer = said(site.agent.answer(make_ask(PLAN), NOW))
     assert (answer.status, answer.code) == (AnswerStatus.REFUSED, ErrorCode.STEWARD_REFUSED)
 
@@ -348,7 +347,7 @@ def test_a_lot_that_changed_after_it_was_sent_waits_for_a_person_and_takes_the_n
     for _ in range(2):
         assert said(site.agent.answer(make_ask(PLAN), NOW)).code is ErrorCode.AWAITING_STEWARD
     (pending,) = (each for each in site.airlock.held().values() if each.state is State.PENDING)
-    site.airlock.approve(pending.payload_sha256, by="A. Steward", at=NOW, key=STEWARD, reason="two vials were added")
+    site.approve(pending, reason="two vials were added")
     versions = sorted(report.version for report in reports_in(site.agent.answer(make_ask(PLAN), NOW)))
     assert versions == [1, 1, 2]
     assert sorted(report.version for report in reports_in(site.agent.answer(make_ask(PLAN), NOW))) == versions
