@@ -102,7 +102,9 @@ class MappingQueue:
             if self.clock() >= end:
                 raise ProtocolError(ErrorCode.MAPPING_UNDER_WAY)
             time.sleep(_TICK_SECONDS)
-        self._under_way.pop(key, None)
+        finished = self._under_way.pop(key, None)
+        if finished is not None and finished.process is not None:
+            finished.process.wait()  # its last act was the file
         return read_offers(done)
 
     def close(self) -> None:

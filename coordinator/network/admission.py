@@ -14,7 +14,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from protocol.wire.calls import MAXIMUM_RELAY_BYTES
@@ -51,14 +50,12 @@ _SIGNATURE_SECONDS: Final = 330.0  # Flower takes a timestamp for 305 s
 _SIGNATURES_KEPT: Final = 200_000
 
 
-@dataclass(frozen=True)
 class Refusal(Exception):  # noqa: N818 - a value as much as an error
-    """Why a call does not pass, for the coordinator's log; the caller is told the same word."""
+    """Why a call does not pass, for the coordinator's log; the caller is told the same words."""
 
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def admitted_headers(path: str, body_bytes: int, headers: Mapping[str, str], node_key: bytes) -> dict[str, str]:

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -184,12 +184,10 @@ class Supervisor:
 
     def _read(self, name: str, child: subprocess.Popen[str]) -> None:
         assert child.stdout is not None  # noqa: S101 - spawn gives every child a pipe
-        try:
+        with suppress(ValueError), child.stdout:  # closed by stop while it was read
             for line in child.stdout:
                 if text := line.rstrip():
                     self._log(name, text[:_LONGEST_LINE])
-        except ValueError:  # closed by stop while it was read
-            return
 
     def _look_after(self) -> bool:
         now, changed = time.monotonic(), False
