@@ -30,8 +30,8 @@ from simulations.keys import coordinator_key, pseudonym_secret
 from simulations.study_folder import ATLAS_FILE, PLAN_FILE, SITES_FOLDER
 from simulations.study_source import read_study
 
-_COORDINATOR: Final = (sys.executable, "-m", "coordinator.network")
-_SITE: Final = (sys.executable, "-m", "site_agent.network_commands")
+COORDINATOR: Final = (sys.executable, "-m", "coordinator.network")
+SITE: Final = (sys.executable, "-m", "site_agent.network_commands")
 _START_SECONDS: Final = 90.0
 _STOP_SECONDS: Final = 30.0
 _COMMAND_SECONDS: Final = 600.0
@@ -48,11 +48,11 @@ class Deployment:
 
     def ask_coordinator(self, *arguments: str) -> str:
         """Return what a command of the coordinator printed."""
-        return command((*_COORDINATOR, *arguments, "--home", str(self.coordinator)))
+        return command((*COORDINATOR, *arguments, "--home", str(self.coordinator)))
 
     def ask_site(self, site: SiteId, *arguments: str) -> str:
         """Return what a command of a site printed."""
-        return command((*_SITE, *arguments, "--home", str(self.sites[site])))
+        return command((*SITE, *arguments, "--home", str(self.sites[site])))
 
 
 def command(argv: Sequence[str], *, expected: Sequence[int] = (0,)) -> str:
@@ -97,7 +97,7 @@ def prepare(study: Path, work: Path) -> Deployment:
     plan = source.plan
     coordinator = work / "coordinator"
     address = f"{LOOPBACK}:{free_port()}"
-    made = command((*_COORDINATOR, "init", str(coordinator), "--address", address, "--listen", address, "--json"))
+    made = command((*COORDINATOR, "init", str(coordinator), "--address", address, "--listen", address, "--json"))
     own = json.loads(made)["fingerprint"]
     simulated = coordinator_key(plan.study, plan.analysis.seed).fingerprint
     sites: dict[SiteId, Path] = {}
@@ -115,7 +115,7 @@ def prepare(study: Path, work: Path) -> Deployment:
 @contextmanager
 def coordinator_running(deployment: Deployment) -> Iterator[subprocess.Popen[bytes]]:
     """Serve the coordinator for the length of a block, from its first good answer on."""
-    argv = (*_COORDINATOR, "serve", "--home", str(deployment.coordinator))
+    argv = (*COORDINATOR, "serve", "--home", str(deployment.coordinator))
     with served(argv, deployment.logs / "coordinator.log") as process:
 
         def serving() -> bool:
@@ -130,7 +130,7 @@ def coordinator_running(deployment: Deployment) -> Iterator[subprocess.Popen[byt
 @contextmanager
 def site_running(deployment: Deployment, site: SiteId) -> Iterator[subprocess.Popen[bytes]]:
     """Serve one site for the length of a block."""
-    argv = (*_SITE, "serve", "--home", str(deployment.sites[site]))
+    argv = (*SITE, "serve", "--home", str(deployment.sites[site]))
     with served(argv, deployment.logs / f"{site}.log") as process:
         yield process
 

@@ -99,10 +99,13 @@ class SuperLink:
                 control.UnregisterNode(UnregisterNodeRequest(node_id=known[0]))
 
     @contextmanager
-    def grid(self) -> Iterator[Grid]:
-        """Give a grid: a run is started, its task taken, and ended with the block."""
+    def grid(self, content: bytes | None = None) -> Iterator[Grid]:
+        """Give a grid: a run is started, its task taken, and ended with the block.
+
+        ``content`` is another bundle than ours: for tests that act as a hostile coordinator.
+        """
         with self._control() as control:
-            control.StartRun(StartRunRequest(fab=Fab(content=bundle())))
+            control.StartRun(StartRunRequest(fab=Fab(content=content or bundle())))
         token = self._task_token()
         grid = HttpGrid(self._address, insecure=False, root_certificates=self._certificate, token=token)
         client = grid._runtime_client  # noqa: SLF001 - Flower's own server process does the same
