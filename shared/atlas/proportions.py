@@ -3,8 +3,8 @@
 Rules.
 1. The share is the hard count over all cells, unassigned ones included. Corrections are shown beside it, never instead:
    on real lots they lose (docs/mapping.md), but a large gap to one of them says that the lot is unlike the reference.
-2. An interval covers the error of mapping, measured on reference lots left out, and the sampling of the lot's cells.
-   Without at least three reference lots there is none (NaN).
+2. An interval covers the error of mapping, measured on reference lots left out: it speaks of the cells that were
+   mapped. On request it covers their being a sample of the lot as well. Below three reference lots there is none (NaN).
 3. A lot's unassigned cells are judged against those of the reference lots left out, on the scale of log odds, with the
    t distribution that a few lots deserve.
 """
@@ -50,11 +50,13 @@ class ExcessUnassigned:
     p_value: float | None
 
 
-def composition(atlas: Atlas, counts: IntArray, unassigned: int, *, confidence: float = 0.9) -> Composition:
+def composition(
+    atlas: Atlas, counts: IntArray, unassigned: int, *, confidence: float = 0.9, with_sampling: bool = False
+) -> Composition:
     """Return a lot's shares and their intervals.
 
-    ``share +- t sqrt((s^2 + 1/n) q (1 - q))`` with s the atlas's scale for the cluster, n the lot's cells, q the share
-    after adding half a cell to each of two sides (so that 0 cells do not claim certainty), and t Student's quantile
+    ``share +- t sqrt(s^2 q (1 - q))`` with s the atlas's scale for the cluster (``s^2 + 1/n`` in place of ``s^2`` with
+    sampling), n the lot's cells, q the share after adding half a cell to each of two sides (so that 0 cells do not claim certainty), and t Student's quantile
     with as many degrees of freedom as lots left out, bounds kept in 0..1.
 
     Parameters
@@ -63,6 +65,8 @@ def composition(atlas: Atlas, counts: IntArray, unassigned: int, *, confidence: 
         Cells per cluster.
     unassigned : int
         Cells of no cluster; part of the total.
+    with_sampling : bool
+        Whether the interval shall also cover that the cells are a sample of the lot.
 
     Raises
     ------
@@ -76,7 +80,8 @@ def composition(atlas: Atlas, counts: IntArray, unassigned: int, *, confidence: 
     q = (counts + 0.5) / (total + 1)
     scales = atlas.interval_scales.astype(np.float64)
     t = float(stdtrit(max(atlas.card.transfer.lots, 1), 0.5 + confidence / 2))
-    half = t * np.sqrt((scales**2 + 1 / max(total, 1)) * q * (1 - q))
+    sampling = 1 / max(total, 1) if with_sampling else 0.0
+    half = t * np.sqrt((scales**2 + sampling) * q * (1 - q))
     return Composition(
         counts=counts,
         unassigned=unassigned,
