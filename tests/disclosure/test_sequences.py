@@ -1,0 +1,376 @@
+"""Random sequences of requests to one site: whatever is asked, in whatever order, nothing hidden can be worked out.
+
+A sequence draws a site's lots with their true counts under two atlases, and then acts: the coordinator asks in one of
+two studies under one of two atlases, the site changes its policy, a lot gains cells, the steward withholds clusters,
+approves with or without a reason, or refuses. An adversary keeps every byte that leaves. ``CROSSLOT_SEQUENCES`` sets
+how many sequences are drawn: 1,000 where it is not set, 50,000 in the nightly run.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from protocol.codec import decode, sha256
+from protocol.envelopes import PAYLOAD_LIMITS, PayloadType
+from protocol.exchange import Ask, Reply
+from protocol.identifiers import Pseudonym, Sha256, SiteId, StudyId
+from protocol.ledger import LedgerEvent
+from protocol.plan import Profile, StudyPlan
+from protocol.policy import EffectiveRules, PolicyThresholds, SitePolicy, effective, write_policy
+from protocol.pseudonyms import NameKind, pseudonym
+from protocol.report import LotReport, Software
+from shared.errors import RefusedError
+from site_agent.agent import Agent, SiteIdentity
+from site_agent.release.airlock import Airlock
+from site_agent.release.append_log import MemoryLog
+from site_agent.release.decisions import State
+from site_agent.release.disclosure import judge
+from site_agent.release.ledger import Ledger
+from site_agent.release.offers import Offer
+from site_agent.release.site_records import MemoryRecords
+from site_agent.release.summaries import MappedLot, provenance_of, summarise
+from site_agent.release.suppression import CountTable, hidden_below, implied_bounds, named_parts, table_of
+from site_agent.release.verdicts import Outcome
+from site_agent.release.withheld_clusters import withhold_clusters
+from tests.study_parts import (
+    COORDINATOR,
+    KYOTO,
+    NOW,
+    STEWARD,
+    ALot,
+    AMeasurement,
+    key_of,
+    make_plan,
+    make_query,
+    signed,
+)
+
+pytestmark = pytest.mark.disclosure
+
+SEQUENCES: Final = int(os.environ.get("CROSSLOT_SEQUENCES", "1000"))
+SECRET: Final = b"the secret of one site".ljust(32, b".")
+STUDIES: Final = (StudyId("vegf-2026"), StudyId("comparability-2027"))
+ATLASES: Final = (Sha256("a" * 64), Sha256("b" * 64))
+LOTS: Final = ("BM-01", "BM-02")
+
+
+def _plan(study: StudyId, atlas: Sha256) -> StudyPlan:
+    plan = make_plan(study=study, sites=(KYOTO, SiteId("leiden")))
+    return plan.model_copy(update={"atlas": plan.atlas.model_copy(update={"sha256": atlas})})
+
+
+PLANS: Final = [_plan(study, atlas) for study in STUDIES for atlas in ATLASES]
+ENVELOPES: Final = [signed(plan, PayloadType.STUDY_PLAN) for plan in PLANS]
+_Parts = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A lot's true counts, unassigned last, under each atlas: the same cells, so the same total."""
+
+    version: int
+    parts: tuple[_Parts, _Parts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Released:
+    """What the adversary holds, with what only the test knows: which cells it was of, and by which rules it left."""
+
+    report: LotReport
+    lot: str
+    cells: Cells
+    rules: EffectiveRules
+    warned: bool
+
+
+@dataclass
+class World:
+    """One site, its steward, and an adversary who sees all that leaves."""
+
+    cells: dict[str, Cells]
+    policy: SitePolicy
+    airlock: Airlock = field(default_factory=lambda: Airlock(MemoryLog()))
+    records: MemoryRecords = field(default_factory=MemoryRecords)
+    released: list[Released] = field(default_factory=list)
+    seen: set[Sha256] = field(default_factory=set)
+    warned: set[Sha256] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(MemoryLog(), site=KYOTO, key=key_of(KYOTO))
+
+    def rules(self, plan: StudyPlan) -> EffectiveRules:
+        return effective(self.policy, plan)
+
+    def offers(self, rules: EffectiveRules) -> Sequence[Offer]:
+        which = ATLASES.index(rules.plan.atlas.sha256)
+        return [self._offer(lot, self.cells[lot], which, rules) for lot in LOTS]
+
+    def _offer(self, lot: str, cells: Cells, which: int, rules: EffectiveRules) -> Offer:
+        parts = cells.parts[which]
+        mapped = MappedLot(
+            counts=parts[:3],
+            unassigned=parts[3],
+            cells_after_qc=sum(parts),
+            median_counts=5_000.0 + cells.version,
+            median_genes=2_210.5,
+            median_mitochondrial_share=0.041,
+            gene_coverage=0.98 - 0.1 * which,
+        )
+        described = ALot(lot=lot, donor=f"donor of {lot}")
+        software = Software(crosslot="0.1.0", mapper="fake/1")
+        report = summarise(mapped, described, [AMeasurement()], rules=rules, secret=SECRET, software=software)
+        return Offer(report=report, provenance=provenance_of(mapped, described, SECRET))
+
+    def ask(self, which: int) -> None:
+        plan = PLANS[which]
+        agent = Agent(
+            SiteIdentity(
+                site=KYOTO, key=key_of(KYOTO), coordinator=COORDINATOR.verifying_key, steward=STEWARD.verifying_key
+            ),
+            policy=write_policy(self.policy),
+            reports=self.offers,
+            airlock=self.airlock,
+            ledger=self.ledger,
+            records=self.records,
+            log=lambda _line: None,
+        )
+        ask = Ask(query=signed(make_query(plan, KYOTO), PayloadType.QUERY), plan=ENVELOPES[which])
+        reply = agent.answer(ask, NOW)
+        assert isinstance(reply, Reply)
+        for envelope in reply.reports:
+            self._take(base64.b64decode(json.loads(envelope)["payload"]), self.rules(plan))
+
+    def _take(self, payload: bytes, rules: EffectiveRules) -> None:
+        report = decode(LotReport, payload, limit=PAYLOAD_LIMITS[PayloadType.LOT_REPORT])
+        digest = sha256(payload)
+        if digest in self.seen:
+            return
+        self.seen.add(digest)
+        (lot,) = (name for name in LOTS if report.lot == _pseudonym(report.study, name))
+        self.released.append(
+            Released(report=report, lot=lot, cells=self.cells[lot], rules=rules, warned=digest in self.warned)
+        )
+
+    def decide(self, how: str) -> None:
+        """Decide on everything that waits; a warned approval is remembered as a person's own."""
+        for held in list(self.airlock.held().values()):
+            if held.state is not State.PENDING:
+                continue
+            if how == "refuse":
+                self.airlock.refuse(held.payload_sha256, by="A", at=NOW, key=STEWARD, reason="no")
+                continue
+            reason = "I know" if how == "approve with a reason" else None
+            plan = next(plan for plan in PLANS if plan.study == held.study and self._is_of(held.report, plan))
+            earlier = self.airlock.earlier(held.report, held.provenance)
+            verdicts = judge(held.report, self.rules(plan), lots_offered=len(LOTS), earlier=earlier)
+            if any(verdict.outcome is Outcome.REVIEW for verdict in verdicts):
+                self.warned.add(held.payload_sha256)
+            self.airlock.approve(held.payload_sha256, by="A", at=NOW, key=STEWARD, reason=reason)
+
+    def _is_of(self, report: LotReport, plan: StudyPlan) -> bool:
+        return report.plan_sha256 == self.rules(plan).plan_sha256
+
+    def withhold(self, cluster: int) -> None:
+        for held in list(self.airlock.held().values()):
+            plan = next(plan for plan in PLANS if self._is_of(held.report, plan))
+            report = withhold_clusters(held.report, {cluster}, self.rules(plan))
+            try:
+                self.airlock.withhold(held.payload_sha256, report, frozenset({cluster}), by="A", at=NOW)
+            except RefusedError:
+                continue
+
+    def change(self, lot: str, cluster: int, gained: int) -> None:
+        cells = self.cells[lot]
+        one, two = (_gained(parts, cluster, gained) for parts in cells.parts)
+        self.cells[lot] = Cells(version=cells.version + 1, parts=(one, two))
+
+
+def _gained(parts: _Parts, cluster: int, gained: int) -> _Parts:
+    new = list(parts)
+    new[cluster] += gained
+    return new[0], new[1], new[2], new[3]
+
+
+def _pseudonym(study: StudyId, lot: str) -> Pseudonym:
+    return pseudonym(SECRET, study=study, kind=NameKind.LOT, name=lot)
+
+
+COUNT = st.one_of(st.integers(0, 14), st.integers(0, 2_000))
+
+
+@st.composite
+def some_cells(draw: st.DrawFn) -> Cells:
+    one = [draw(COUNT) for _ in range(4)]
+    one[draw(st.integers(0, 3))] += draw(st.sampled_from([0, 60, 600]))
+    # The other atlas divides the same cells otherwise.
+    two, source, target = list(one), draw(st.integers(0, 3)), draw(st.integers(0, 3))
+    moved = draw(st.integers(0, min(two[source], 30)))
+    two[source] -= moved
+    two[target] += moved
+    return Cells(version=0, parts=((one[0], one[1], one[2], one[3]), (two[0], two[1], two[2], two[3])))
+
+
+@st.composite
+def some_policy(draw: st.DrawFn) -> SitePolicy:
+    profile = draw(st.sampled_from(Profile))
+    return SitePolicy(
+        version=1,
+        site=KYOTO,
+        profile=profile,
+        allowed_studies=STUDIES,
+        allowed_coordinators=(COORDINATOR.fingerprint,),
+        auto_approve=STUDIES if draw(st.booleans()) else (),
+        thresholds=PolicyThresholds(
+            minimum_cells_per_lot=draw(st.sampled_from([1, 50])),
+            small_count_threshold=draw(st.sampled_from([None, 0, 2, 5, 10, 13])),
+            minimum_lots_per_site=1,
+        ),
+    )
+
+
+HOW: Final = st.sampled_from(["approve with a reason", "approve with a reason", "approve", "refuse"])
+CHANGE: Final = st.one_of(st.none(), st.tuples(st.sampled_from(LOTS), st.integers(0, 3), st.integers(1, 12)))
+ROUND = st.tuples(st.just("round"), CHANGE, st.integers(0, len(PLANS) - 1), HOW)
+STEP = st.one_of(
+    ROUND,
+    ROUND,
+    st.tuples(st.just("policy"), some_policy()),
+    st.tuples(st.just("withhold"), st.integers(0, 2)),
+)
+
+
+def _ends(table: CountTable) -> list[tuple[int, int]]:
+    return [(part.low, part.high) for _, part in named_parts(table)]
+
+
+def _check(world: World, draw_part: Callable[[int], int]) -> None:
+    _check_true(world)
+    for lot in LOTS:
+        of_lot = [each for each in world.released if each.lot == lot]
+        for cells in {id(each.cells): each.cells for each in of_lot}.values():
+            same = [each for each in of_lot if each.cells == cells]
+            if not any(each.warned for each in same):
+                _check_nothing_is_narrowed(same, draw_part)
+        _check_differences(of_lot)
+    _check_written_down(world)
+
+
+def _check_true(world: World) -> None:
+    for each in world.released:
+        truth = each.cells.parts[ATLASES.index(each.report.atlas_sha256)]
+        assert all(low <= cells <= high for cells, (low, high) in zip(truth, _ends(table_of(each.report)), strict=True))
+        assert each.report.cells_after_qc.low <= sum(truth) <= each.report.cells_after_qc.high
+        threshold = hidden_below(each.rules)
+        for cells, (low, high) in zip(truth, _ends(table_of(each.report)), strict=True):
+            assert not 0 < cells < threshold or high - low + 1 >= threshold - 1
+
+
+def _check_nothing_is_narrowed(same: Sequence[Released], draw_part: Callable[[int], int]) -> None:
+    tables = [(each.report.atlas_sha256, table_of(each.report)) for each in same]
+    for position, (atlas, table) in enumerate(tables):
+        others = tables[:position] + tables[position + 1 :]
+        bounds = implied_bounds(table, others, atlas)
+        assert bounds is not None
+        assert _ends(bounds) == _ends(table)
+    # One part of one table, by a solver that knows nothing of our formula.
+    if len(tables) > 1:
+        target = draw_part(len(tables) - 1)
+        part = draw_part(3)
+        assert _solved(tables, target, part) == _ends(tables[target][1])[part]
+
+
+def _check_differences(of_lot: Sequence[Released]) -> None:
+    for position, new in enumerate(of_lot):
+        threshold = hidden_below(new.rules)
+        for old in of_lot[:position]:
+            if old.cells == new.cells or old.report.atlas_sha256 != new.report.atlas_sha256:
+                continue
+            pairs = zip(_ends(table_of(new.report)), _ends(table_of(old.report)), strict=True)
+            for (low, high), (old_low, old_high) in pairs:
+                if low == high and old_low == old_high:
+                    assert not 0 < abs(low - old_low) < threshold
+
+
+def _check_written_down(world: World) -> None:
+    entries = [entry.record for entry in world.ledger.verify()]
+    told = {entry.subject_sha256 for entry in entries if entry.event is LedgerEvent.RELEASED}
+    assert told == world.seen
+    held = world.airlock.held()
+    assert all(held[digest].state is State.SENT and held[digest].approval is not None for digest in world.seen)
+
+
+def _solved(tables: Sequence[tuple[Sha256, CountTable]], target: int, part: int) -> tuple[int, int]:
+    """Return the least and the greatest value of a part in any table of whole numbers that agrees with all released.
+
+    One unknown for each part of each atlas, and one for the total.
+    """
+    atlases = sorted({atlas for atlas, _ in tables})
+    n = 1 + 4 * len(atlases)
+    low, high = np.zeros(n), np.full(n, 1e9)
+    for atlas, table in tables:
+        low[0], high[0] = max(low[0], table.total.low), min(high[0], table.total.high)
+        start = 1 + 4 * atlases.index(atlas)
+        for offset, (one, other) in enumerate(_ends(table)):
+            low[start + offset] = max(low[start + offset], one)
+            high[start + offset] = min(high[start + offset], other)
+    rows = np.zeros((len(atlases), n))
+    for number in range(len(atlases)):
+        rows[number, 0] = -1
+        rows[number, 1 + 4 * number : 5 + 4 * number] = 1
+    wanted = 1 + 4 * atlases.index(tables[target][0]) + part
+    ends = []
+    for sign in (1, -1):
+        objective = np.zeros(n)
+        objective[wanted] = sign
+        result = milp(
+            objective,
+            constraints=LinearConstraint(rows, 0, 0),
+            integrality=np.ones(n, dtype=np.int64),
+            bounds=Bounds(low, high),
+        )
+        assert result.success
+        ends.append(round(sign * result.fun))
+    return ends[0], ends[1]
+
+
+@given(
+    cells=st.tuples(some_cells(), some_cells()),
+    policy=some_policy(),
+    steps=st.lists(STEP, min_size=2, max_size=5),
+    choice=st.integers(0, 1_000_000),
+)
+@settings(
+    max_examples=SEQUENCES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    database=None,
+)
+def test_no_sequence_of_requests_gives_back_what_was_hidden(
+    cells: tuple[Cells, Cells], policy: SitePolicy, steps: list[tuple[object, ...]], choice: int
+) -> None:
+    world = World(cells=dict(zip(LOTS, cells, strict=True)), policy=policy)
+    world.ask(choice % len(PLANS))
+    for step in steps:
+        match step:
+            case ("round", changed, int(which), str(how)):
+                if isinstance(changed, tuple):
+                    world.change(*changed)
+                world.ask(which)
+                world.decide(how)
+                world.ask(which)
+            case ("policy", SitePolicy() as new):
+                world.policy = new.model_copy(update={"version": world.policy.version + 1})
+            case ("withhold", int(cluster)):
+                world.withhold(cluster)
+            case _:
+                raise AssertionError(step)
+    _check(world, lambda most: choice % (most + 1))
