@@ -117,6 +117,7 @@ def calibrate(left_out: LeftOut, *, n_clusters: int, parameters: FitParameters) 
     found = np.array(
         [np.bincount(assigned[lots == lot], minlength=n_clusters + 1) / (lots == lot).sum() for lot in names]
     )
+    sizes = np.array([(lots == lot).sum() for lot in names], dtype=np.float64)
     measured = len(names) > 1
     nothing = np.zeros(0)
     errors = np.abs(found[:, :-1] - true)
@@ -126,12 +127,12 @@ def calibrate(left_out: LeftOut, *, n_clusters: int, parameters: FitParameters) 
         unassigned_rates=rates,
         confusion=confusion,
         share_errors=np.where(cells > 0, errors.mean(axis=0), np.nan) if measured else np.full(n_clusters, np.nan),
-        interval_scales=_interval_scales(found[:, :-1], true, cells > 0),
+        interval_scales=_interval_scales(found[:, :-1], true, sizes, cells > 0),
         accuracies=np.array([(best == labels)[lots == lot].mean() for lot in names]) if measured else nothing,
         total_variations=0.5 * (errors.sum(axis=1) + found[:, -1]) if measured else nothing,
         unassigned=np.array([(assigned[lots == lot] == n_clusters).sum() for lot in names], dtype=np.float64),
         novel=np.array([novel[lots == lot].sum() for lot in names], dtype=np.float64),
-        cells=np.array([(lots == lot).sum() for lot in names], dtype=np.float64),
+        cells=sizes,
     )
 
 
@@ -147,12 +148,16 @@ def _temperature(logits: FloatArray, labels: IntArray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-widest, widest), method="bounded").x))
 
 
-def _interval_scales(found: FloatArray, true: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
+def _interval_scales(found: FloatArray, true: FloatArray, sizes: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
     """Return s of ``error ~ s sqrt(share (1 - share))`` for each cluster, drawn toward that of all clusters.
+
+    No error is taken to be below half a cell: a few lots without any do not promise that there never is one.
 
     Parameters
     ----------
     found, true : (n_lots, C)
+    sizes : (n_lots,)
+        Cells.
     known : (C,) bool
     """
     n_lots, n_clusters = found.shape
@@ -161,7 +166,9 @@ def _interval_scales(found: FloatArray, true: FloatArray, known: NDArray[np.bool
     share = 0.5 * (found + true)
     variance = share * (1 - share)
     usable = variance > 0
-    ratio = np.divide((found - true) ** 2, variance, out=np.zeros_like(found), where=usable)
+    ratio = np.divide(
+        (found - true) ** 2 + (0.5 / sizes[:, None]) ** 2, variance, out=np.zeros_like(found), where=usable
+    )
     overall = float(ratio[usable].mean())
     own = ratio.sum(axis=0) + _PRIOR_LOTS * overall
     return np.where(known, np.sqrt(own / (usable.sum(axis=0) + _PRIOR_LOTS)), np.nan)

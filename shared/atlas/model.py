@@ -47,8 +47,8 @@ class FitParameters:
 def dimensions_for(n_clusters: int) -> int:
     """Return how many principal components a reference of so many clusters needs.
 
-    Twice the clusters, within 20..50. More gain little accuracy and fit single cells: an outsider who holds a cell can then
-    tell whether it was in the reference (docs/mapping.md, "What an atlas gives away").
+    Twice the clusters, within 20..50. More gain little accuracy and fit single cells: an outsider who holds a cell can
+    then tell whether it was in the reference (docs/mapping.md, "What an atlas gives away").
     """
     return min(max(2 * n_clusters, _FEWEST_DIMENSIONS), _MOST_DIMENSIONS)
 

@@ -56,8 +56,8 @@ def composition(
     """Return a lot's shares and their intervals.
 
     ``share +- t sqrt(s^2 q (1 - q))`` with s the atlas's scale for the cluster (``s^2 + 1/n`` in place of ``s^2`` with
-    sampling), n the lot's cells, q the share after adding half a cell to each of two sides (so that 0 cells do not claim certainty), and t Student's quantile
-    with as many degrees of freedom as lots left out, bounds kept in 0..1.
+    sampling), n the lot's cells, q the share after adding half a cell to each of two sides (so that 0 cells do not
+    claim certainty), and t Student's quantile with as many degrees of freedom as lots left out. Bounds stay in 0..1.
 
     Parameters
     ----------
