@@ -7,6 +7,7 @@ be so. A refusal gives its reason in the place of an answer.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from coordinator.report.rounding import interval_text, p_text, rho_text
 from protocol.plan import Endpoint
 from protocol.results import Association, Verdict, VerdictCode
 from shared.errors import DesignError
@@ -56,12 +57,16 @@ def _found(
     lead = hits[0]
     family = f" after correction over the {len(associations)} clusters" if len(associations) > 1 else ""
     sentence = (
-        f"The share of {lead.cluster} {_moves(lead.rho)} {endpoint.assay} over {over}: rho {_number(lead.rho)} "
-        f"({confidence:.0%} interval {_number(lead.ci_low)} to {_number(lead.ci_high)}), "
-        f"p {_p(lead.p_adjusted)}{family}."
+        f"The share of {lead.cluster} {_moves(lead.rho)} {endpoint.assay} over {over}: rho {rho_text(lead.rho)} "
+        f"({confidence:.0%} interval {interval_text(lead.ci_low, lead.ci_high)}), "
+        f"p {p_text(lead.p_adjusted, alpha=alpha)}{family}."
     )
+    if lead.ci_low is not None and lead.ci_high is not None and lead.ci_low <= 0 <= lead.ci_high:
+        sentence += " The interval, an approximation that is wide at so few lots, includes 0: the test decides, not it."
     if hits[1:]:
-        others = _listed([f"{row.cluster} (rho {_number(row.rho)}, p {_p(row.p_adjusted)})" for row in hits[1:]])
+        others = _listed(
+            [f"{row.cluster} (rho {rho_text(row.rho)}, p {p_text(row.p_adjusted, alpha=alpha)})" for row in hits[1:]]
+        )
         sentence += f" Also with {lead.cluster} set aside, an association holds for {others}."
     dragged = [
         row.cluster
@@ -80,12 +85,13 @@ def _not_found(endpoint: Endpoint, associations: Sequence[Association], *, over:
     best = associations[0]
     several = len(associations) > 1
     strongest = (
-        f"{'The strongest is' if several else 'For'} {best.cluster}: rho {_number(best.rho)}, p {_p(best.p_value)}"
+        f"{'The strongest is' if several else 'For'} {best.cluster}: rho {rho_text(best.rho)}, p {p_text(best.p_value)}"
     )
     if several and best.p_value is not None and best.p_value <= alpha:
         return (
             f"Not significant after correction over the {len(associations)} clusters: no cluster's share is shown to "
-            f"follow {endpoint.assay} over {over}. {strongest} before correction, {_p(best.p_adjusted)} after it."
+            f"follow {endpoint.assay} over {over}. {strongest} before correction, "
+            f"{p_text(best.p_adjusted, alpha=alpha)} after it."
         )
     family = f" in a family of {len(associations)} clusters" if several else ""
     return f"No cluster's share is shown to follow {endpoint.assay} over {over}{family}. {strongest}."
@@ -112,11 +118,3 @@ def _count(number: int, noun: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _number(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.2f}"
-
-
-def _p(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.2g}"

@@ -123,9 +123,14 @@ def sure_adjusted(p_adjusted: str, alpha: str, family: int) -> str:
     )
 
 
-def sure_interval(low: str, high: str, confidence: str, *, sign_known: bool) -> str:
-    """Return how far the estimate may be off."""
-    known = "the sign is better known than the strength" if sign_known else "even its sign is open"
+def sure_interval(low: str, high: str, confidence: str, *, sign_known: bool, significant: bool) -> str:
+    """Return how far the estimate may be off; where interval and test disagree, which of them decides."""
+    if sign_known:
+        known = "the sign is better known than the strength"
+    elif significant:
+        known = "an approximation that is wide at so few lots; whether there is an association is decided by the test"
+    else:
+        known = "even its sign is open"
     return f"The true {texts.RHO} is between {low} and {high} with {confidence} confidence: {known}."
 
 

@@ -118,6 +118,7 @@ def _confidence(results: ResultSet, verdict: Verdict, lead: Association | None, 
                 rho_text(lead.ci_high),
                 percent_text(study.confidence),
                 sign_known=lead.ci_low * lead.ci_high > 0,
+                significant=lead.significant,
             )
         )
     if lead is not None:

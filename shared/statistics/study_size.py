@@ -14,6 +14,7 @@ a study would be.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from math import atanh, ceil, factorial, pi, prod, sin, sqrt
 
 import numpy as np
@@ -54,7 +55,8 @@ class StudySize:
         Two sides count double where an order has a mirror image for certain: one site, or no site of three lots.
         """
         mirrored = self.tail == "two-sided" and (self.sites == 1 or max(self.lots_by_site) <= 2)  # noqa: PLR2004
-        return (2 if mirrored else 1) <= self.alpha * prod(factorial(lots) for lots in self.lots_by_site)
+        # a Fraction: the orders of 2,000 lots are more than a float holds
+        return (2 if mirrored else 1) <= Fraction(self.alpha) * prod(factorial(lots) for lots in self.lots_by_site)
 
 
 @dataclass(frozen=True, kw_only=True)

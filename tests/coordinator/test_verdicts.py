@@ -2,6 +2,7 @@
 
 import pytest
 
+from coordinator.report.rounding import rho_text
 from coordinator.verdicts import Over, refusal_of, verdict_of
 from protocol.identifiers import EndpointId
 from protocol.plan import Endpoint
@@ -45,15 +46,25 @@ def test_what_passes_before_correction_only_is_not_significant() -> None:
 def test_nothing_at_all() -> None:
     assert _sentence(_row("Mono", 0.3, 0.4, 0.9), _row("B", None, 1.0, 1.0)) == (
         "No cluster's share is shown to follow VEGF over 8 lots at 3 sites in a family of 2 clusters. "
-        "The strongest is Mono: rho 0.30, p 0.4."
+        "The strongest is Mono: rho 0.30, p 0.40."
     )
 
 
 @pytest.mark.parametrize(("rho", "moves"), [(0.9, "rises with"), (-0.9, "falls with")])
 def test_a_finding_says_which_way(rho: float, moves: str) -> None:
     sentence = _sentence(_row("Mono", rho, 0.001, 0.004, significant=True), _row("B", 0.1, 0.8, 1.0))
-    assert sentence.startswith(f"The share of Mono {moves} VEGF over 8 lots at 3 sites: rho {rho:.2f} (95% interval")
+    assert sentence.startswith(
+        f"The share of Mono {moves} VEGF over 8 lots at 3 sites: rho {rho_text(rho)} (95% interval"
+    )
     assert sentence.endswith("p 0.004 after correction over the 2 clusters.")
+
+
+def test_a_finding_whose_interval_includes_no_association_says_which_of_the_two_decides() -> None:
+    row = _row("Mono", 0.93, 0.02, 0.04, significant=True)
+    wide = row.model_copy(update={"ci_low": -0.38, "ci_high": 0.999})
+    assert "includes 0: the test decides, not it" in _sentence(wide, _row("B", 0.1, 0.8, 1.0))
+    narrow = row.model_copy(update={"ci_low": 0.38, "ci_high": 0.999})
+    assert "includes 0" not in _sentence(narrow, _row("B", 0.1, 0.8, 1.0))
 
 
 def test_donors_are_named_where_they_are_fewer_than_lots() -> None:

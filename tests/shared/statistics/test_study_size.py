@@ -66,3 +66,7 @@ def test_a_design_that_cannot_reach_alpha_has_no_power() -> None:
 def test_a_rho_outside_its_range_is_refused(rho: float) -> None:
     with pytest.raises(InputError, match="expected rho"):
         lots_needed(rho)
+
+
+def test_thousands_of_lots_reach_alpha_though_their_orders_are_more_than_a_float_holds() -> None:
+    assert StudySize(lots=2_000, sites=4, clusters=30, tail="two-sided", alpha=0.05).can_reach_alpha
