@@ -65,7 +65,9 @@ def explained(model: Model, counts: sp.csr_matrix) -> np.ndarray:
     values = log_normalised(counts, library_sizes(counts), projection.target_sum)[:, projection.genes].toarray()
     centred = np.minimum(values, projection.caps) - projection.means
     deviations = (projection.caps - projection.means) / 10
-    return np.linalg.norm(centred @ projection.weights, axis=1) / np.linalg.norm(centred / deviations, axis=1)
+    return np.asarray(
+        np.linalg.norm(centred @ projection.weights, axis=1) / np.linalg.norm(centred / deviations, axis=1)
+    )
 
 
 def lot_attack(counts: sp.csr_matrix, labels: np.ndarray, lots: np.ndarray) -> tuple[float, float]:
