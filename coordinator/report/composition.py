@@ -13,8 +13,8 @@ from coordinator.report import texts
 from coordinator.report.contents import Bar, Composition, Part, SiteMark
 from coordinator.report.marks import site_mark
 from coordinator.report.rounding import decimal_text
-from coordinator.report.scales import Scale, enclosing, padded, round_ticks
-from coordinator.report.svg import drawing, group, line, rectangle, shortened, text, text_width
+from shared.drawing.scales import Scale, enclosing, padded, round_ticks
+from shared.drawing.svg import drawing, group, line, rectangle, shortened, text, text_width
 
 WIDTH = 860
 PART_STYLES = 16

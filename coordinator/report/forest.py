@@ -7,8 +7,8 @@ from markupsafe import Markup
 from coordinator.report import texts
 from coordinator.report.contents import Forest, ForestRow
 from coordinator.report.rounding import decimal_text
-from coordinator.report.scales import Scale
-from coordinator.report.svg import Anchor, drawing, element, group, line, rectangle, shortened, text, text_width
+from shared.drawing.scales import Scale
+from shared.drawing.svg import Anchor, drawing, element, group, line, rectangle, shortened, text, text_width
 
 WIDTH = 860
 _ROW = 28

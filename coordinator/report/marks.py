@@ -6,7 +6,7 @@ greyscale. The colours are in the style sheet as ``.site-0`` to ``.site-7``.
 
 from markupsafe import Markup
 
-from coordinator.report.svg import element, number
+from shared.drawing.svg import element, number
 
 SITE_COLOURS = ("#0067a5", "#c2500a", "#00796b", "#8e3b8c", "#946300", "#c2185b", "#4d4d4d", "#1b7fa3")
 _SHAPES = 8

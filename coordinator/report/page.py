@@ -9,7 +9,6 @@ Rules
 """
 
 import base64
-import hashlib
 from importlib.resources import files
 from typing import TypeVar
 
@@ -21,6 +20,7 @@ from coordinator.report.contents import Download, ReportModel, Row, Table
 from coordinator.report.figures import draw_figures
 from coordinator.report.lot_sections import COLUMNS_PER_TABLE
 from coordinator.report.marks import site_mark
+from shared.drawing.security import content_security_policy
 
 _MARK_SIZE = 16
 _T = TypeVar("_T")
@@ -48,14 +48,6 @@ def render_page(model: ReportModel) -> bytes:
         legend_mark=_legend_mark,
     )
     return page.encode("utf-8")
-
-
-def content_security_policy(*, style: str, script: str) -> str:
-    """Return the policy that admits one inline style and one inline script, by hash, and nothing else."""
-    return (
-        f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
 
 
 def data_address(download: Download) -> str:
@@ -98,10 +90,6 @@ def _legend_mark(style: int) -> Markup:
     return Markup(
         '<svg class="key-mark" width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">{}</svg>'
     ).format(mark)
-
-
-def _source_hash(source: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode("utf-8")).digest()).decode("ascii")
 
 
 def _template(name: str) -> str:

@@ -6,8 +6,8 @@ from coordinator.report import texts
 from coordinator.report.contents import RangeRow, Ranges
 from coordinator.report.forest import name_column
 from coordinator.report.rounding import decimal_text
-from coordinator.report.scales import Scale
-from coordinator.report.svg import drawing, element, group, line, rectangle, shortened, text
+from shared.drawing.scales import Scale
+from shared.drawing.svg import drawing, element, group, line, rectangle, shortened, text
 
 WIDTH = 860
 _ROW = 30
