@@ -48,12 +48,15 @@ def examine(home: NetworkHome) -> Iterator[Finding]:
     yield _python()
     yield _flower()
     yield _disk(home.folder)
-    yield _private_keys(home)
+    keys = _private_keys(home)
+    yield keys
     yield _tables(home.folder)
     if not home.joined:
         yield Finding(check="joined", state="not-joined", say="join first: crosslot-site join INVITE")
         return
     yield Finding(check="joined", state=PASSED, say=f"{home.settings.site} at {home.settings.address}")
+    if not keys.passed:  # a key that others may have read opens no connection
+        return
     yield _certificate(home)
     yield _reachable(home)
     try:
