@@ -4,7 +4,7 @@ Everything is worked out from the exact bytes that would leave, under the policy
 is taken over from when the report was made. Names of the site's own stand beside pseudonyms and are in no bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from protocol.errors import ProtocolError
@@ -18,7 +18,7 @@ from site_agent.release.decisions import Held, State
 from site_agent.release.disclosure import judge
 from site_agent.release.earlier_releases import EarlierRelease
 from site_agent.release.verdicts import Outcome, Verdict
-from site_agent.release.withheld_clusters import is_magnitude
+from site_agent.release.withheld_clusters import is_magnitude, withhold_clusters
 
 _PREFIX = 6
 
@@ -144,6 +144,43 @@ def verdicts_of(airlock: Airlock, held: Held, report: LotReport, rules: Effectiv
     lots = {each.lot for each in airlock.held().values() if each.study == held.study and each.state in alive}
     earlier = airlock.earlier(report, held.provenance)
     return judge(report, rules, lots_offered=len(lots | {held.lot}), earlier=earlier)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AfterWithholding:
+    """What a lot's report would become if more clusters were withheld."""
+
+    report: LotReport
+    lines: tuple[Line, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+def after_withholding(home: Home, item: ReviewItem, clusters: Collection[str]) -> AfterWithholding:
+    """Return what would wait instead of a report if clusters were withheld; nothing is done.
+
+    Parameters
+    ----------
+    home, item
+        Where, and what.
+    clusters
+        Their names; those that the atlas does not have are passed over.
+
+    Raises
+    ------
+    CrosslotError
+        If the rules in force cannot be had.
+    """
+    rules, airlock = rules_for(home, item.held), home.airlock()
+    names = rules.plan.atlas.clusters
+    chosen = {names.index(name) for name in clusters if name in names} | item.withheld
+    old = item.held.report
+    report = withhold_clusters(old, chosen, rules)
+    own = home.own_names(item.held.study)
+    return AfterWithholding(
+        report=report,
+        lines=report_lines(report, clusters=names, names=own, before=old, rules=rules),
+        verdicts=verdicts_of(airlock, item.held, report, rules),
+    )
 
 
 def shown(count: Count) -> str:

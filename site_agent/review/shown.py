@@ -41,16 +41,13 @@ def counted(verdicts: Sequence[Verdict]) -> str:
 
 def verdict_rows(item: ReviewItem) -> list[tuple[str, ...]]:
     """Return what each rule says, worst first."""
-    return [
-        (
-            verdict.rule.value,
-            verdict.outcome.value,
-            threshold_text(verdict),
-            ", ".join(field_name(name, item) for name in verdict.fields),
-            verdict.reason,
-        )
-        for verdict in item.verdicts
-    ]
+    return [verdict_cells(verdict, item) for verdict in item.verdicts]
+
+
+def verdict_cells(verdict: Verdict, item: ReviewItem) -> tuple[str, ...]:
+    """Return one verdict as the cells of a row: rule, verdict, threshold, fields, why."""
+    fields = ", ".join(field_name(name, item) for name in verdict.fields)
+    return verdict.rule.value, verdict.outcome.value, threshold_text(verdict), fields, verdict.reason
 
 
 def threshold_text(verdict: Verdict) -> str:
