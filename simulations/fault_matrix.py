@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -154,7 +154,8 @@ class Matrix:
             process = subprocess.Popen(bound_argv(argv), stdout=log, stderr=log)  # noqa: S603 - our own arguments
             try:
                 yield process
-                process.wait(_COMPLETE_SECONDS)
+                with suppress(subprocess.TimeoutExpired):  # a collection that hangs shows in the seconds
+                    process.wait(_COMPLETE_SECONDS)
             finally:
                 process.kill()
                 process.wait()

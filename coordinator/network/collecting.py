@@ -11,13 +11,19 @@ from datetime import UTC, datetime
 from typing import Final
 
 from coordinator.analyse_command import Outcome, analyse_reports, verified_reports
-from coordinator.collection import CollectionEvent, SiteState, site_states, sites_to_ask
+from coordinator.collection import (
+    CollectionEvent,
+    SiteState,
+    site_states,
+    sites_that_refused,
+    sites_to_ask,
+)
 from coordinator.home import CoordinatorHome
 from coordinator.network.enrolment import EnrolledSite, Enrolments
 from coordinator.network.flower_app import CollectionRun, collect_round
 from coordinator.network.gateway import sites_by_node
 from coordinator.network.registry import Published, published
-from coordinator.network.superlink import SuperLink
+from coordinator.network.superlink import RoundBrokenError, SuperLink
 from coordinator.report.edition import names_one_of
 from coordinator.store import SqliteStore
 from protocol.codec import encode
@@ -113,37 +119,59 @@ def collect(
     """
     record = published(home, study)
     enrolments, store = Enrolments(home.enrolments_path), SqliteStore(home.store_path)
-    end = time.monotonic() + deadline_seconds
+    end, first = time.monotonic() + deadline_seconds, True
     while True:
-        superlink = SuperLink.of(home)
-        roster = roster_of(home, record, enrolments.enrolled())
-        online = {key for key, (_, state) in superlink.nodes().items() if state == ONLINE}
-        enrolled = enrolments.enrolled()
-        every = sites_by_node(enrolments, superlink)
-        nodes = {site: node for site, node in every.items() if enrolled[site].node_key in online}
-        events = [CollectionEvent.from_line(line) for line in store.events(study)]
-        if again or any(site in nodes for site in sites_to_ask(record.plan.message.sites, events)):
-            run = CollectionRun(
-                study=record.plan,
-                roster=roster,
-                key=home.key,
-                store=store,
-                nodes=nodes,
-                clock=lambda: datetime.now(UTC),
-                nonce=lambda: secrets.token_hex(16),
-                log=log,
-                reply_seconds=float(home.settings.reply_seconds),
-                ask_refused=again,
-            )
-            again = False
-            with superlink.grid() as grid:
-                collect_round(run, grid)
-            write_envelopes(home, study)
+        try:
+            _one_round(home, record, enrolments, store, again=again and first, log=log)
+        except (RoundBrokenError, InputError) as error:  # the service may be between two lives
+            if first and isinstance(error, InputError):
+                raise
+            log(f"{error}; going on")
+        first = False
+        write_envelopes(home, study)
         now = standing(home, study)
         show(now)
         if now.complete or time.monotonic() >= end:
             return now
         time.sleep(min(pause_seconds, max(0.0, end - time.monotonic())))
+
+
+def _one_round(
+    home: CoordinatorHome,
+    record: Published,
+    enrolments: Enrolments,
+    store: SqliteStore,
+    *,
+    again: bool,
+    log: Callable[[str], None],
+) -> None:
+    """Ask, once, the sites that are online and have yet to deliver; nothing is started where there is none."""
+    superlink, study = SuperLink.of(home), record.plan.message.study
+    roster = roster_of(home, record, enrolments.enrolled())
+    online = {key for key, (_, state) in superlink.nodes().items() if state == ONLINE}
+    enrolled = enrolments.enrolled()
+    every = sites_by_node(enrolments, superlink)
+    nodes = {site: node for site, node in every.items() if enrolled[site].node_key in online}
+    events = [CollectionEvent.from_line(line) for line in store.events(study)]
+    asked = set(sites_to_ask(record.plan.message.sites, events))
+    if again:
+        asked |= sites_that_refused(record.plan.message.sites, events)
+    if not asked & set(nodes):
+        return
+    run = CollectionRun(
+        study=record.plan,
+        roster=roster,
+        key=home.key,
+        store=store,
+        nodes=nodes,
+        clock=lambda: datetime.now(UTC),
+        nonce=lambda: secrets.token_hex(16),
+        log=log,
+        reply_seconds=float(home.settings.reply_seconds),
+        ask_refused=again,
+    )
+    with superlink.grid() as grid:
+        collect_round(run, grid)
 
 
 def write_envelopes(home: CoordinatorHome, study: StudyId) -> None:

@@ -71,6 +71,7 @@ class Gateway:
         self._known: dict[Sha256, tuple[float, EnrolledSite | None]] = {}
         self._seen: dict[Sha256, float] = {}
         self._once = OnceOnly()
+        self._upstream_away = False
         self._lock = threading.Lock()
         self._rate = settings.maximum_calls_per_second
         self._concurrent = settings.maximum_concurrent_calls
@@ -152,8 +153,11 @@ class Gateway:
         try:
             reply = self._parts.upstream.post(request.path, content=bytes(request.body), headers=headers)
         except httpx.TransportError as error:
-            self._parts.log(f"{site.site}: the SuperLink does not answer: {type(error).__name__}")
+            if not self._upstream_away:
+                self._parts.log(f"the SuperLink does not answer: {type(error).__name__}")
+            self._upstream_away = True
             return wire.RelayReply(status=503)
+        self._upstream_away = False
         return wire.RelayReply(
             status=reply.status_code, body=reply.content, content_type=reply.headers.get("content-type", "")
         )

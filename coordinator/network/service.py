@@ -1,5 +1,6 @@
 """``crosslot-coordinator serve``: the SuperLink on loopback and the gateway on the public address, as one tree."""
 
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Final
 
 from coordinator.home import CoordinatorHome, say_running
 from coordinator.network.enrolment import Enrolments
+from shared.runtime.files import write_atomically
 from shared.runtime.processes import (
     LOOPBACK,
     Log,
@@ -70,7 +72,7 @@ def serve(home: CoordinatorHome, log: Log) -> None:
     settings = home.settings
     Enrolments(home.enrolments_path)
     with only_one(home.run / "lock", f"the service of {home.path}"):
-        port = free_port()
+        port = _superlink_port(home)
         quiet = Quiet(log)
         supervisor = Supervisor([superlink_spec(home, port), gateway_spec(home, port)], quiet)
         log("serve", f"sites reach this coordinator at {settings.address}; signing key {home.key.fingerprint}")
@@ -83,6 +85,20 @@ def serve(home: CoordinatorHome, log: Log) -> None:
                 supervisor.run(on_change=changed)
             finally:
                 (home.run / "service.json").unlink(missing_ok=True)
+
+
+def _superlink_port(home: CoordinatorHome) -> int:
+    """Return the port of the last time where it is free: what was under way then finds the SuperLink again."""
+    file = home.run / "superlink.port"
+    try:
+        last = int(file.read_text())
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the SuperLink binds it
+            probe.bind((LOOPBACK, last))
+    except (OSError, ValueError):
+        last = free_port()
+    write_atomically(file, str(last).encode())
+    return last
 
 
 class Quiet:

@@ -6,6 +6,7 @@ whose bundle holds no code, takes the run's task, and uses it as a way to send a
 """
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -31,22 +32,33 @@ from flwr.supercore.interceptors import (
     SuperExecAuthHttpInterceptor,
 )
 from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import HttpGrid
 
 from coordinator.home import CoordinatorHome
 from protocol.exchange import BUNDLE
-from shared.errors import InputError, InternalError
+from shared.errors import CrosslotError, InputError, InternalError
 
 _TASK_SECONDS: Final = 60.0
+_GONE_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.2
 _ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
 
 
-def bundle() -> bytes:
-    """Return the bundle of a run: a project file that names the installed package, and no code."""
-    return build_fab_from_files({name: text.encode() for name, text in BUNDLE.items()})[0]
+def bundle(files: Mapping[str, str] = BUNDLE) -> bytes:
+    """Return the bundle of a run: a project file that names the installed package, and no code.
+
+    Other ``files`` are for tests that act as a hostile coordinator.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Flower against a newer pathspec; not ours to mend
+        return build_fab_from_files({name: text.encode() for name, text in files.items()})[0]
+
+
+class RoundBrokenError(CrosslotError):
+    """The SuperLink went away during a round; what had come is kept, and the round may be repeated."""
 
 
 class SuperLink:
@@ -108,6 +120,7 @@ class SuperLink:
             control.StartRun(StartRunRequest(fab=Fab(content=content or bundle())))
         token = self._task_token()
         grid = HttpGrid(self._address, insecure=False, root_certificates=self._certificate, token=token)
+        grid._retry_invoker.max_time = _GONE_SECONDS  # noqa: SLF001 - Flower would try for ever
         client = grid._runtime_client  # noqa: SLF001 - Flower's own server process does the same
         heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
         heartbeat.start()
@@ -120,13 +133,22 @@ class SuperLink:
             grid.set_run(run_from_proto(given.run))
             yield grid
             ended = SubStatus.COMPLETED
+        except (httpx.HTTPError, RunNotRunningException) as error:
+            raise RoundBrokenError(
+                f"the SuperLink went away during the round: {type(error).__name__}", hint="the round may be repeated"
+            ) from error
         finally:
-            with suppress(httpx.HTTPError):  # the SuperLink is gone: the run ends with the task's heartbeat
+            grid._retry_invoker.max_tries = 1  # noqa: SLF001 - an end is told once
+            with suppress(
+                httpx.HTTPError, RunNotRunningException
+            ):  # the SuperLink is gone: the run ends with the task's heartbeat
                 client.PushTaskOutput(PushTaskOutputRequest(sub_status=ended, details=""))
             heartbeat.stop()
             grid.close()
 
     def _task_token(self) -> str:
+        retrying = make_simple_http_retry_invoker()
+        retrying.max_time = _GONE_SECONDS
         client = RuntimeHttpClient.from_server_address(
             server_address=self._address,
             insecure=False,
@@ -135,7 +157,7 @@ class SuperLink:
                 RuntimeVersionHttpInterceptor(component_name="SuperExec"),
                 SuperExecAuthHttpInterceptor(master_secret=self._secret, protected_methods=frozenset({_ACQUIRE})),
             ],
-            retry_invoker=make_simple_http_retry_invoker(),
+            retry_invoker=retrying,
         )
         end = time.monotonic() + _TASK_SECONDS
         try:
@@ -144,6 +166,8 @@ class SuperLink:
                 if taken.HasField("task") and taken.token:
                     return str(taken.token)
                 time.sleep(_POLL_SECONDS)
+        except httpx.HTTPError as error:
+            raise RoundBrokenError("the SuperLink went away before the round began") from error
         finally:
             client.close()
         raise InternalError("the SuperLink gave no task for the run that was just started")

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from flwr.cli.build import build_fab_from_files
 
 from coordinator.collection import CollectionEvent, SiteState, site_states
 from coordinator.home import CoordinatorHome
@@ -68,7 +67,7 @@ def test_a_bundle_with_code_is_never_opened_at_the_site_and_told_in_its_log(
     canary = tmp_path / "canary"
     hostile = f"open({str(canary)!r}, 'w').write('was here')\napp = None\n"
     project = BUNDLE["pyproject.toml"].replace("site_agent.network.flower_app:app", "hostile:app")
-    content = build_fab_from_files({"pyproject.toml": project.encode(), "hostile.py": hostile.encode()})[0]
+    content = bundle({"pyproject.toml": project, "hostile.py": hostile})
     home = CoordinatorHome(deployment.coordinator)
     superlink, enrolments, store = SuperLink.of(home), Enrolments(home.enrolments_path), SqliteStore(home.store_path)
     study = published(home, STUDY)
