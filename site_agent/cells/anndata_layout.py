@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from shared.errors import InputError
 from site_agent.cells.bounds import MAXIMUM_CELLS, MAXIMUM_CHUNK_BYTES, check_shape, damaged, naming_damage
+from site_agent.cells.cell_source import CellSource
 from site_agent.cells.chunks import Array, Vector
 from site_agent.cells.frames import Frame, child, open_frame
 from site_agent.cells.gene_names import IDENTIFIER_COLUMNS, SYMBOL_COLUMNS, GeneNames, gene_names
 from site_agent.cells.matrices import CompressedRows, DenseRows, RowMatrix
-from site_agent.cells.reading import CellSource
 from site_agent.cells.spool import Append, SpooledRows
 
 _SPOOLED_AT_ONCE = 2**20

@@ -12,7 +12,6 @@ The methods and their error rates are those of ``shared.atlas.proportions``.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +22,13 @@ from shared.atlas.proportions import (
     ExcessUnassigned,
     assumed_prior,
     composition,
+    excess_novel,
     excess_unassigned,
     probabilities,
     saerens,
     site_shift,
 )
-
-if TYPE_CHECKING:
-    from site_agent.cells.lot_mapping import LotMapping
-
-CELLS_DIAGNOSED = 5_000
+from site_agent.cells.lot_mapping import LotMapping
 
 _COVERAGE = 0.9
 _ALPHA = 0.05  # one false word of warning in twenty sound lots: a reference of three lots can say no more
@@ -47,7 +43,7 @@ class WarningCode(StrEnum):
 
     SMALL_LOT = "small-lot"
     GENES_MISSING = "genes-missing"
-    EXCESS_UNASSIGNED = "excess-unassigned"
+    EXCESS_NOVEL = "excess-novel"
     SENSITIVE_SHARES = "sensitive-shares"
     SITE_SHIFT = "site-shift"
     NO_INTERVALS = "no-intervals"
@@ -71,6 +67,8 @@ class LotDiagnostics:
         Shares with their intervals.
     excess : ExcessUnassigned
         Whether more cells are unassigned than in reference lots.
+    novel : ExcessUnassigned
+        Whether more cells are novel (above the atlas's energy threshold), assigned or not: the test with power.
     cells : int
         Cells that sensitivity and shift looked at, after QC.
     em_shares : ndarray, ``(C,)``
@@ -85,6 +83,7 @@ class LotDiagnostics:
 
     composition: Composition
     excess: ExcessUnassigned
+    novel: ExcessUnassigned
     cells: int
     em_shares: NDArray[np.float64]
     em_gap: float | None
@@ -92,22 +91,7 @@ class LotDiagnostics:
     warnings: tuple[LotWarning, ...]
 
 
-def diagnosed_cells(owner: NDArray[np.int32], n_lots: int, *, per_lot: int = CELLS_DIAGNOSED) -> NDArray[np.bool_]:
-    """Return which cells of a file to look at ``(n_cells,)``: up to ``per_lot`` of each lot, evenly spaced.
-
-    Parameters
-    ----------
-    owner : ndarray of int, ``(n_cells,)``
-        The number of each cell's lot, -1 for none.
-    """
-    chosen = np.zeros(owner.size, dtype=np.bool_)
-    for lot in range(n_lots):
-        rows = np.flatnonzero(owner == lot)
-        chosen[rows[np.linspace(0, rows.size - 1, min(per_lot, rows.size)).astype(np.int64)]] = True
-    return chosen
-
-
-def diagnose(atlas: Atlas, lot: "LotMapping") -> LotDiagnostics:
+def diagnose(atlas: Atlas, lot: LotMapping) -> LotDiagnostics:
     """Return the diagnostics of a lot; sensitivity and shift need a mapping that kept points of ``diagnosed_cells``."""
     label, latent = _points(atlas, lot)
     n_clusters = len(atlas.clusters)
@@ -120,19 +104,21 @@ def diagnose(atlas: Atlas, lot: "LotMapping") -> LotDiagnostics:
         em_gap = float(np.abs(em_shares - counts / label.size).sum() / 2)
     shares = composition(atlas, lot.counts, lot.unassigned)
     excess = excess_unassigned(atlas, lot.unassigned, lot.cells_after_qc)
+    novel = excess_novel(atlas, _novel_cells(atlas, lot), lot.cells_after_qc)
     shifts = site_shift(atlas, counts, sums)
     return LotDiagnostics(
         composition=shares,
         excess=excess,
+        novel=novel,
         cells=int(label.size),
         em_shares=em_shares,
         em_gap=em_gap,
         shifts=shifts,
-        warnings=tuple(_warnings(atlas, lot, shares, excess, em_gap, counts, shifts)),
+        warnings=tuple(_warnings(atlas, lot, shares, novel, em_gap, counts, shifts)),
     )
 
 
-def _points(atlas: Atlas, lot: "LotMapping") -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _points(atlas: Atlas, lot: LotMapping) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return labels ``(m,)`` and points ``(m, d)`` of the lot's assigned cells for which points were kept."""
     mapping = lot.mapping
     if mapping.latent is None:
@@ -144,11 +130,18 @@ def _points(atlas: Atlas, lot: "LotMapping") -> tuple[NDArray[np.int64], NDArray
     return mapping.label[both].astype(np.int64), mapping.latent[wanted[mapping.latent_cells]]
 
 
+def _novel_cells(atlas: Atlas, lot: LotMapping) -> int:
+    """Return how many of the lot's cells lie above the novelty threshold of their best cluster."""
+    best, energy = lot.mapping.best[lot.kept], lot.mapping.energy[lot.kept]
+    known = best >= 0
+    return int((energy[known] > atlas.novelty_thresholds[best[known]]).sum())
+
+
 def _warnings(
     atlas: Atlas,
-    lot: "LotMapping",
+    lot: LotMapping,
     shares: Composition,
-    excess: ExcessUnassigned,
+    novel: ExcessUnassigned,
     em_gap: float | None,
     counts: NDArray[np.int64],
     shifts: NDArray[np.float64],
@@ -169,11 +162,11 @@ def _warnings(
             WarningCode.GENES_MISSING,
             f"the file has {lot.gene_coverage:.0%} of the atlas's genes: the shares are less accurate than stated",
         )
-    if excess.p_value is not None and excess.p_value < _ALPHA and excess.expected_share is not None:
+    if novel.p_value is not None and novel.p_value < _ALPHA and novel.expected_share is not None:
         warn(
-            WarningCode.EXCESS_UNASSIGNED,
-            f"{excess.share:.1%} of the cells are unassigned where reference lots have {excess.expected_share:.1%}: "
-            "the lot may hold a state that the atlas does not know",
+            WarningCode.EXCESS_NOVEL,
+            f"{novel.share:.1%} of the cells are unlike any cluster where reference lots have "
+            f"{novel.expected_share:.1%}: the lot may hold a state that the atlas does not know",
         )
     if em_gap is not None and em_gap > _SENSITIVITY_GAP:
         warn(

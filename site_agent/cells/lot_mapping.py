@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from protocol.plan import QualityLimits
 from shared.atlas.artefact import Atlas
 from shared.errors import InputError
-from site_agent.cells.diagnostics import diagnosed_cells
+from site_agent.cells.cell_source import CellSource
 from site_agent.cells.lots import Lot, SiteLots
 from site_agent.cells.mapping import CellMapping, Notice, Progress, map_source
 from site_agent.cells.quality import QualityMedians, RemovedCells, apply_limits, medians
-from site_agent.cells.reading import CellSource, open_cells
+from site_agent.cells.reading import open_cells
+
+CELLS_DIAGNOSED = 5_000
 
 
 class WithheldReason(StrEnum):
@@ -193,3 +195,18 @@ def cell_owners(source: CellSource, lots: Sequence[Lot]) -> NDArray[np.int32]:
             )
         owner[rows] = number
     return owner
+
+
+def diagnosed_cells(owner: NDArray[np.int32], n_lots: int, *, per_lot: int = CELLS_DIAGNOSED) -> NDArray[np.bool_]:
+    """Return which cells of a file to look at ``(n_cells,)``: up to ``per_lot`` of each lot, evenly spaced.
+
+    Parameters
+    ----------
+    owner : ndarray of int, ``(n_cells,)``
+        The number of each cell's lot, -1 for none.
+    """
+    chosen = np.zeros(owner.size, dtype=np.bool_)
+    for lot in range(n_lots):
+        rows = np.flatnonzero(owner == lot)
+        chosen[rows[np.linspace(0, rows.size - 1, min(per_lot, rows.size)).astype(np.int64)]] = True
+    return chosen

@@ -71,8 +71,8 @@ def map_file(
     """
     SCOUT.start()
     from site_agent.cells.annotation import annotate_file  # noqa: PLC0415 - while the scout starts
-    from site_agent.cells.diagnostics import diagnose, diagnosed_cells  # noqa: PLC0415 - the same
-    from site_agent.cells.lot_mapping import summarise_lot  # noqa: PLC0415 - the same
+    from site_agent.cells.diagnostics import diagnose  # noqa: PLC0415 - the same
+    from site_agent.cells.lot_mapping import diagnosed_cells, summarise_lot  # noqa: PLC0415 - the same
     from site_agent.cells.mapping import map_source  # noqa: PLC0415 - the same
     from site_agent.cells.mapping_files import SUMMARY_FILE, summary_of, write_mapping  # noqa: PLC0415 - the same
     from site_agent.cells.reading import open_cells  # noqa: PLC0415 - the same

@@ -25,10 +25,11 @@ from shared.atlas.genes import GeneMatch, match_genes
 from shared.atlas.kernel import KernelTables, MappedBlock, Validity, map_block, prepare
 from shared.errors import InputError
 from site_agent.cells.bounds import VALUES_PER_BLOCK
+from site_agent.cells.cell_source import CellSource
 from site_agent.cells.compilation import announce_compilation
 from site_agent.cells.matrices import CellBlock, Span
 from site_agent.cells.quality import CellQuality
-from site_agent.cells.reading import CellSource, open_cells
+from site_agent.cells.reading import open_cells
 from site_agent.cells.sources_memory import open_anndata_object
 
 if TYPE_CHECKING:

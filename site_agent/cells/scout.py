@@ -29,7 +29,7 @@ from shared.errors import InputError
 from site_agent.cells.bounds import damaged
 
 if TYPE_CHECKING:
-    from site_agent.cells.reading import CellSource
+    from site_agent.cells.cell_source import CellSource
 
 PATIENCE_SECONDS = 60.0
 BYTES_PER_SECOND = 20 * 2**20

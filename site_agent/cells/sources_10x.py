@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from shared.errors import InputError
 from site_agent.cells.anndata_layout import Store
 from site_agent.cells.bounds import MAXIMUM_CELLS, MAXIMUM_GENES, check_shape, damaged, naming_damage
+from site_agent.cells.cell_source import CellSource
 from site_agent.cells.chunks import Array
 from site_agent.cells.frames import TextColumn, child, texts_of
 from site_agent.cells.gene_names import GeneNames, gene_names
 from site_agent.cells.matrices import CompressedRows, RowMatrix, checked_indices
-from site_agent.cells.reading import CellSource
 from site_agent.cells.spool import Append, SpooledRows
 
 _EXPRESSION = "Gene Expression"

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from shared.errors import InputError
 from site_agent.cells.anndata_layout import open_anndata
 from site_agent.cells.bounds import damaged, naming_damage
+from site_agent.cells.cell_source import CellSource
 from site_agent.cells.chunks import Vector, checked_dataset, open_vector
 from site_agent.cells.frames import child
 from site_agent.cells.matrices import DenseRows
-from site_agent.cells.reading import CellSource
 
 
 def open_hdf5(path: Path, layer: str | None = None) -> CellSource:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from shared.errors import InputError
 from site_agent.cells.bounds import check_shape
+from site_agent.cells.cell_source import CellSource
 from site_agent.cells.chunks import Array
 from site_agent.cells.frames import TextColumn
 from site_agent.cells.gene_names import IDENTIFIER_COLUMNS, SYMBOL_COLUMNS, gene_names
 from site_agent.cells.matrices import CompressedRows, DenseRows, RowMatrix
-from site_agent.cells.reading import CellSource
 
 _MEMORY = Path("<AnnData in memory>")
 

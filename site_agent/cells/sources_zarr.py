@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from shared.errors import InputError
 from site_agent.cells.anndata_layout import open_anndata
 from site_agent.cells.bounds import MAXIMUM_CHUNK_BYTES, damaged, naming_damage
+from site_agent.cells.cell_source import CellSource
 from site_agent.cells.chunks import LibraryVector, Vector
 from site_agent.cells.frames import child
 from site_agent.cells.matrices import DenseRows
-from site_agent.cells.reading import CellSource
 
 
 def open_zarr(path: Path, layer: str | None = None) -> CellSource:

@@ -117,8 +117,9 @@ def test_chosen_lots_and_conditions_only(cells: AnnData) -> None:
     ],
 )
 def test_a_wrong_argument_is_named(cells: AnnData, arguments: dict[str, Any], words: str) -> None:
+    usual: dict[str, Any] = {"lot": "lot", "labels": "kind", "name": "t", "seed": 1}
     with pytest.raises(InputError, match=words):
-        build_atlas(cells, **({"lot": "lot", "labels": "kind", "name": "t", "seed": 1} | arguments))
+        build_atlas(cells, **(usual | arguments))
 
 
 @pytest.mark.parametrize("value", [0.5, -1.0, np.nan])

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.plan import QualityLimits
-from site_agent.cells.diagnostics import LotDiagnostics, WarningCode, diagnose, diagnosed_cells
-from site_agent.cells.lot_mapping import LotMapping, map_site_lots, summarise_lot
+from site_agent.cells.diagnostics import LotDiagnostics, WarningCode, diagnose
+from site_agent.cells.lot_mapping import LotMapping, diagnosed_cells, map_site_lots, summarise_lot
 from site_agent.cells.lots import CellFilter, Lot, SiteLots
 from site_agent.cells.mapping import map_cells
 from tests.site_agent.cells.conftest import SmallStudy
@@ -55,12 +55,17 @@ def test_each_reason_has_its_warning(small_study: SmallStudy) -> None:
     assert WarningCode.SMALL_LOT in codes(diagnosed(small_study, cells=slice(0, 40)))
 
 
-def test_excess_of_unassigned_cells_is_a_warning(small_study: SmallStudy) -> None:
+def test_excess_of_novel_cells_is_a_warning_though_they_are_assigned(small_study: SmallStudy) -> None:
     lot = summarise_lot(map_cells(small_study.adata(), small_study.atlas), QualityLimits())
-    assert WarningCode.EXCESS_UNASSIGNED not in codes(diagnose(small_study.atlas, lot))
-    few = lot.counts // 20
-    strange = replace(lot, counts=few, unassigned=lot.cells_after_qc - int(few.sum()))
-    assert WarningCode.EXCESS_UNASSIGNED in codes(diagnose(small_study.atlas, strange))
+    before = diagnose(small_study.atlas, lot)
+    assert WarningCode.EXCESS_NOVEL not in codes(before)
+    energy = lot.mapping.energy.copy()
+    energy[::3] = np.inf  # every third cell is like no cluster; labels and counts stay
+    strange = replace(lot, mapping=replace(lot.mapping, energy=energy))
+    found = diagnose(small_study.atlas, strange)
+    assert WarningCode.EXCESS_NOVEL in codes(found)
+    assert found.novel.share >= max(1 / 3, before.novel.share)
+    assert found.composition.shares.tolist() == before.composition.shares.tolist()
 
 
 def test_lots_of_one_file_keep_points_of_their_own_cells(tmp_path: Path, small_study: SmallStudy) -> None:

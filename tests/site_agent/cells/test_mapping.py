@@ -139,7 +139,7 @@ def test_progress_reaches_every_cell(file: Path, small_study: SmallStudy) -> Non
 def test_broken_count_anywhere_is_named_with_its_cell(
     tmp_path: Path, small_study: SmallStudy, monkeypatch: pytest.MonkeyPatch, value: float, found: str
 ) -> None:
-    monkeypatch.setattr("site_agent.cells.reading._PROBED_VALUES", 10)
+    monkeypatch.setattr("site_agent.cells.cell_source._PROBED_VALUES", 10)
     adata = small_study.adata()
     adata.layers["counts"] = small_study.counts.copy()
     adata.X.data[adata.X.indptr[300]] = value

@@ -17,7 +17,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from shared.errors import InputError
-from site_agent.cells.reading import CellSource, open_cells
+from site_agent.cells.cell_source import CellSource
+from site_agent.cells.reading import open_cells
 from site_agent.cells.sources_memory import open_anndata_object
 
 N_CELLS, N_GENES = 60, 40
