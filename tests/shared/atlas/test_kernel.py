@@ -152,6 +152,7 @@ def test_a_missing_gene_takes_its_term_of_the_offset_with_it(atlas: Atlas, new_l
     v = np.minimum(np.log1p(1e4 * dense / dense.sum(axis=1, keepdims=True))[:, columns], atlas.caps[here])
     z = (v - atlas.gene_means[here]) @ atlas.weights[here].astype(np.float64)
     u = np.sqrt(z.shape[1]) * z / np.linalg.norm(z, axis=1, keepdims=True)
+    assert found.latent is not None
     np.testing.assert_allclose(found.latent, u, atol=1e-4)
 
 
@@ -161,7 +162,7 @@ def test_unassigned_are_exactly_the_novel_cells_without_even_odds(atlas: Atlas, 
 
 
 def test_an_empty_cell_is_unassigned(tables: KernelTables) -> None:
-    found = _map(tables, sp.csr_matrix((2, len(GENES)), dtype=np.float32))
+    found = _map(tables, sp.csr_matrix(np.zeros((2, len(GENES)), dtype=np.float32)))
     assert found.validity is Validity.VALID
     assert found.label.tolist() == [-1, -1]
     assert found.total_counts.tolist() == [0, 0]
@@ -169,7 +170,7 @@ def test_an_empty_cell_is_unassigned(tables: KernelTables) -> None:
 
 
 def test_no_row_at_all_is_an_empty_block(tables: KernelTables) -> None:
-    found = _map(tables, sp.csr_matrix((0, len(GENES)), dtype=np.float32))
+    found = _map(tables, sp.csr_matrix(np.zeros((0, len(GENES)), dtype=np.float32)))
     assert found.label.shape == (0,)
     assert found.validity is Validity.VALID
 
