@@ -148,7 +148,7 @@ def confirm_page(
         reason_required=act == "refuse" or (act == "approve" and bool(warnings)),
         warnings=warnings if act == "approve" else [],
         after=after is not None,
-        lines=after.lines if after else (),
+        lines=[line for line in after.lines if line.changed] if after else (),
         verdicts=[verdict_cells(verdict, item) for verdict in after.verdicts] if after else (),
         form=state.form,
         csrf=state.csrf,
