@@ -16,9 +16,10 @@ from protocol.policy import EffectiveRules, SitePolicy, effective, read_policy
 from protocol.roster import open_plan
 from protocol.signing import VerifyingKey
 from protocol.study_draft import read_study_draft
-from shared.atlas.artefact import MAXIMUM_BYTES, from_bytes
+from shared.atlas.artefact import MAXIMUM_BYTES, Atlas, from_bytes
 from shared.errors import InputError, ProblemsError
 from shared.runtime.files import appearing_whole, read_bounded, write_atomically
+from site_agent.cells.diagnostics import diagnose
 from site_agent.cells.lot_files import require_readable_files
 from site_agent.cells.lots import Lot, SiteLots, read_site_folder
 from site_agent.lot_reports import FolderReports, LotOutcome
@@ -43,6 +44,7 @@ class CheckedLot:
     outcome: LotOutcome
     payload: bytes | None
     verdicts: tuple[Verdict, ...]
+    doubts: tuple[str, ...]  # why the mapping should not be trusted blindly
 
     @property
     def blocked_by(self) -> tuple[str, ...]:
@@ -163,18 +165,20 @@ def check_site(
     )
     outcomes = tuple(reports.outcomes(given.rules))
     judged = iter(judge_together([each.report for each in outcomes if each.report is not None], given.rules))
+    atlas = from_bytes(given.atlas)
     return CheckedSite(
         rules=given.rules,
-        lots=tuple(_checked(each, None if each.report is None else next(judged)) for each in outcomes),
+        lots=tuple(_checked(each, None if each.report is None else next(judged), atlas) for each in outcomes),
         pseudonyms_are_examples=given.secret is None,
     )
 
 
-def _checked(outcome: LotOutcome, judged: JudgedLot | None) -> CheckedLot:
+def _checked(outcome: LotOutcome, judged: JudgedLot | None, atlas: Atlas) -> CheckedLot:
+    doubts = tuple(warning.sentence for warning in diagnose(atlas, outcome.mapping).warnings)
     if judged is None:
-        return CheckedLot(outcome=outcome, payload=None, verdicts=())
+        return CheckedLot(outcome=outcome, payload=None, verdicts=(), doubts=doubts)
     payload = None if judged.failures else encode(judged.report)
-    return CheckedLot(outcome=outcome, payload=payload, verdicts=judged.verdicts)
+    return CheckedLot(outcome=outcome, payload=payload, verdicts=judged.verdicts, doubts=doubts)
 
 
 def write_payloads(checked: CheckedSite, out: Path) -> None:

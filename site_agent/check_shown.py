@@ -108,6 +108,7 @@ def as_document(checked: CheckedSite) -> dict[str, object]:
                 "gene_coverage": round(lot.outcome.mapping.gene_coverage, 4),
                 "would_leave": lot.payload is not None,
                 "blocked_by": list(lot.blocked_by),
+                "doubts": list(lot.doubts),
                 "payload_bytes": 0 if lot.payload is None else len(lot.payload),
                 "payload_sha256": None if lot.payload is None else sha256(lot.payload),
                 "payload": None if lot.payload is None else lot.payload.decode(),

@@ -72,6 +72,9 @@ def check(
                 else f"exact counts ({rules.small_count.owner.value})."
             )
         )
+    for lot in checked.lots:
+        for doubt in lot.doubts:
+            remark(f"doubt: lot {lot.outcome.lot.lot}: {doubt}")
     remark("Nothing has left this machine.")
     if checked.pseudonyms_are_examples:
         remark("The pseudonyms in the payloads are examples: this site has no secret of its own yet.")
@@ -126,6 +129,8 @@ def map_(
         print_json(summary.model_dump(mode="json"))
     else:
         print_table(f"{cells.name} on {summary.atlas}", CLUSTER_COLUMNS, cluster_rows(summary))
+    for doubt in summary.trust.warnings:
+        remark(f"doubt: {doubt.sentence}")
     remark(f"wrote {out / 'cells.parquet'} and {out / 'summary.json'}")
 
 
