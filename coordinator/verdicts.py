@@ -84,17 +84,15 @@ def _found(
 def _not_found(endpoint: Endpoint, associations: Sequence[Association], *, over: Over, alpha: float) -> str:
     best = associations[0]
     several = len(associations) > 1
-    strongest = (
-        f"{'The strongest is' if several else 'For'} {best.cluster}: rho {rho_text(best.rho)}, p {p_text(best.p_value)}"
-    )
+    smallest = f"{'The smallest p is that of' if several else 'For'} {best.cluster}: rho {rho_text(best.rho)}, p {p_text(best.p_value)}"
     if several and best.p_value is not None and best.p_value <= alpha:
         return (
             f"Not significant after correction over the {len(associations)} clusters: no cluster's share is shown to "
-            f"follow {endpoint.assay} over {over}. {strongest} before correction, "
+            f"follow {endpoint.assay} over {over}. {smallest} before correction, "
             f"{p_text(best.p_adjusted, alpha=alpha)} after it."
         )
     family = f" in a family of {len(associations)} clusters" if several else ""
-    return f"No cluster's share is shown to follow {endpoint.assay} over {over}{family}. {strongest}."
+    return f"No cluster's share is shown to follow {endpoint.assay} over {over}{family}. {smallest}."
 
 
 def refusal_of(endpoint: Endpoint, error: DesignError) -> Verdict:

@@ -39,14 +39,14 @@ def test_what_passes_before_correction_only_is_not_significant() -> None:
     sentence = _sentence(_row("Mono", 0.857, 0.0107, 0.12), _row("B", 0.1, 0.8, 1.0))
     assert sentence == (
         "Not significant after correction over the 2 clusters: no cluster's share is shown to follow VEGF over 8 lots "
-        "at 3 sites. The strongest is Mono: rho 0.86, p 0.011 before correction, 0.12 after it."
+        "at 3 sites. The smallest p is that of Mono: rho 0.86, p 0.011 before correction, 0.12 after it."
     )
 
 
 def test_nothing_at_all() -> None:
     assert _sentence(_row("Mono", 0.3, 0.4, 0.9), _row("B", None, 1.0, 1.0)) == (
         "No cluster's share is shown to follow VEGF over 8 lots at 3 sites in a family of 2 clusters. "
-        "The strongest is Mono: rho 0.30, p 0.40."
+        "The smallest p is that of Mono: rho 0.30, p 0.40."
     )
 
 
