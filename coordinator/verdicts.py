@@ -84,7 +84,8 @@ def _found(
 def _not_found(endpoint: Endpoint, associations: Sequence[Association], *, over: Over, alpha: float) -> str:
     best = associations[0]
     several = len(associations) > 1
-    smallest = f"{'The smallest p is that of' if several else 'For'} {best.cluster}: rho {rho_text(best.rho)}, p {p_text(best.p_value)}"
+    who = f"The smallest p is that of {best.cluster}" if several else f"For {best.cluster}"
+    smallest = f"{who}: rho {rho_text(best.rho)}, p {p_text(best.p_value)}"
     if several and best.p_value is not None and best.p_value <= alpha:
         return (
             f"Not significant after correction over the {len(associations)} clusters: no cluster's share is shown to "
