@@ -197,8 +197,8 @@ class Home:
             raise ProtocolError(ErrorCode.WRONG_STUDY, f"It lies in the folder of {study}.")
         return plan
 
-    def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """Return the coordinator's countersignatures of the ledger, each verified, in the order of their files."""
+    def checkpoints(self, *more: Path) -> tuple[Checkpoint, ...]:
+        """Return the coordinator's countersignatures of the ledger, and those in ``more`` files, each verified."""
         limit = envelope_limit(PayloadType.CHECKPOINT)
         return tuple(
             open_from_coordinator(
@@ -207,7 +207,7 @@ class Home:
                 PayloadType.CHECKPOINT,
                 self.coordinator,
             ).message
-            for path in sorted((self.folder / "checkpoints").glob("*.json"))
+            for path in (*sorted((self.folder / "checkpoints").glob("*.json")), *more)
         )
 
     def own_names(self, study: StudyId) -> dict[Pseudonym, str]:

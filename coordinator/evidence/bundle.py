@@ -24,12 +24,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from coordinator.analyse_command import analyse_reports, verified_reports
+from coordinator.home import CoordinatorHome
+from coordinator.report.edition import Edition
+from coordinator.store import SqliteStore
+from coordinator.written import report_html, results_json
 from protocol.bundle import BundledFile, BundleManifest
 from protocol.codec import encode, sha256
 from protocol.envelopes import PayloadType, envelope_limit, seal
-from protocol.identifiers import instant
+from protocol.identifiers import StudyId, instant
 from protocol.plan import StudyPlan
-from protocol.roster import Believed, open_plan
+from protocol.roster import Believed, Roster, open_from_coordinator, open_plan
 from protocol.signing import SigningKey
 from shared.runtime.files import appearing_whole, read_bounded, write_atomically
 
@@ -123,6 +128,46 @@ def read_evidence(folder: Path) -> StudyEvidence:
         events=part("coordinator/events.jsonl", "the collection's log"),
         checkpoints=envelopes("coordinator/checkpoints", PayloadType.CHECKPOINT),
         terms=part(f"published/{TERMS_FILE}", "the study's terms") if terms.exists() else None,
+    )
+
+
+def evidence_of_home(home: CoordinatorHome, study: StudyId) -> StudyEvidence:
+    """Return the evidence of a study that a coordinator collected; results and report are made from its store.
+
+    Raises
+    ------
+    InputError
+        If the study was not published or nothing of it was collected.
+    ProblemsError
+        If an envelope of the store does not hold.
+    """
+    folder, key = home.study(study), home.key.verifying_key
+
+    def part(name: str, kind: PayloadType, what: str) -> bytes:
+        return read_bounded(folder / name, limit=envelope_limit(kind), what=what)
+
+    plan = part(PLAN_FILE, PayloadType.STUDY_PLAN, "the signed study plan")
+    roster = part(ROSTER_FILE, PayloadType.ROSTER, "the signed roster; collect first")
+    store = SqliteStore(home.store_path)
+    reports = {f"{each.site}-{each.lot}-v{each.version}.json": each.envelope for each in store.reports(study)}
+    parties = open_from_coordinator(roster, Roster, PayloadType.ROSTER, key).message
+    believed = open_plan(plan, key)
+    outcome = analyse_reports(believed, verified_reports(believed, parties, reports.items()))
+    limit = envelope_limit(PayloadType.CHECKPOINT)
+    terms = folder / TERMS_FILE
+    return StudyEvidence(
+        plan=plan,
+        roster=roster,
+        atlas_manifest=part(ATLAS_FILE, PayloadType.ATLAS_MANIFEST, "the signed manifest of the atlas"),
+        reports=reports,
+        results=results_json(outcome.results),
+        report=report_html(outcome, Edition.coordinator()),
+        events="".join(f"{line}\n" for line in store.events(study)).encode(),
+        checkpoints={
+            path.name: read_bounded(path, limit=limit, what="a checkpoint")
+            for path in sorted((folder / "checkpoints").glob("*.json"))
+        },
+        terms=read_bounded(terms, limit=LARGEST_FILE, what="the study's terms") if terms.exists() else None,
     )
 
 

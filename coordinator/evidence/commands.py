@@ -7,9 +7,11 @@ from typing import Final
 
 import click
 
-from coordinator.evidence.bundle import read_evidence, write_bundle
+from coordinator.evidence.bundle import evidence_of_home, read_evidence, write_bundle
 from coordinator.evidence.verification import verify_bundle
+from coordinator.home import CoordinatorHome
 from coordinator.signing_commands import read_public_key
+from protocol.identifiers import StudyId
 from protocol.signing import SigningKey
 from shared.runtime.console import json_option, print_json, remark
 
@@ -17,18 +19,25 @@ _PATH: Final = click.Path(path_type=Path)
 
 
 @click.command("bundle")
-@click.argument("study", metavar="STUDY", type=_PATH)
-@click.option("--key", "key_path", type=_PATH, required=True, help="The coordinator's signing key.")
+@click.argument("study", metavar="STUDY")
+@click.option("--home", "home_folder", type=_PATH, help="The coordinator's folder; STUDY is then a study's name.")
+@click.option("--key", "key_path", type=_PATH, help="Without --home: the coordinator's signing key.")
 @click.option("--out", type=_PATH, required=True, help="The bundle's folder.")
 @json_option
-def bundle(study: Path, key_path: Path, out: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+def bundle(study: str, home_folder: Path | None, key_path: Path | None, out: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
     """Bundle the evidence of a finished study: plan, roster, reports, results, logs; an RO-Crate folder.
 
-    STUDY is the folder with published/, coordinator/, results.json and report.html. The bundle is verified before it
-    is announced.
+    Without --home, STUDY is the folder of a run: published/, coordinator/, results.json and report.html. The bundle is
+    verified before it is announced.
     """
-    key = SigningKey.load(key_path)
-    manifest = write_bundle(read_evidence(study), out, key=key, at=datetime.now(UTC))
+    if home_folder is not None and key_path is None:
+        home = CoordinatorHome(home_folder)
+        key, evidence = home.key, evidence_of_home(home, StudyId(study))
+    elif key_path is not None and home_folder is None:
+        key, evidence = SigningKey.load(key_path), read_evidence(Path(study))
+    else:
+        raise click.UsageError("expected either --home, or --key with the folder of a run")
+    manifest = write_bundle(evidence, out, key=key, at=datetime.now(UTC))
     verify_bundle(out, coordinator=key.verifying_key)
     if as_json:
         print_json({"success": True, "bundle": str(out), "study": manifest.study, "files": len(manifest.files)})

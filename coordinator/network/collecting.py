@@ -35,6 +35,7 @@ from shared.runtime.files import write_atomically
 
 ROSTER_FILE: Final = "roster.json"
 ENVELOPES_FOLDER: Final = "envelopes"
+CHECKPOINTS_FOLDER: Final = "checkpoints"
 ONLINE: Final = "online"
 
 Events = Mapping[SiteId, CollectionEvent | None]
@@ -169,6 +170,7 @@ def _one_round(
         log=log,
         reply_seconds=float(home.settings.reply_seconds),
         ask_refused=again,
+        keep_checkpoint=lambda name, data: write_atomically(home.study(study) / CHECKPOINTS_FOLDER / name, data),
     )
     with superlink.grid() as grid:
         collect_round(run, grid)

@@ -10,12 +10,14 @@ from flwr.serverapp import Grid, ServerApp
 from coordinator.collection import (
     CollectionEvent,
     OutgoingQuery,
+    SiteState,
     compose_query,
     no_answer,
     receive,
     sites_that_refused,
     sites_to_ask,
 )
+from coordinator.evidence.checkpoints import countersign
 from coordinator.store import Store
 from protocol.errors import ErrorCode
 from protocol.exchange import ANSWER, CODE, MESSAGE_TYPE, PLAN, QUERY, RECORD, REPORTS
@@ -27,7 +29,10 @@ from protocol.signing import SigningKey
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionRun:
-    """All that a collection needs, given from outside: keys, the store, the clock, the source of nonces."""
+    """All that a collection needs, given from outside: keys, the store, the clock, the source of nonces.
+
+    ``keep_checkpoint`` is given, by a name of its own, each countersignature of where a site's ledger ended (SPEC 6.3).
+    """
 
     study: Believed[StudyPlan]
     roster: Roster
@@ -40,6 +45,7 @@ class CollectionRun:
     rounds: int = 1
     reply_seconds: float = 3_600.0
     ask_refused: bool = False
+    keep_checkpoint: Callable[[str, bytes], None] | None = None
 
 
 def make_server_app(run: CollectionRun) -> ServerApp:
@@ -108,6 +114,10 @@ def _keep(run: CollectionRun, query: OutgoingQuery, reply: Message | None) -> No
         for report in received.reports:
             run.store.add(study, report)
         event = received.event
+        if run.keep_checkpoint is not None and event.state is not SiteState.ANSWER_REJECTED:
+            checkpoint = countersign(answer, run.roster, site=event.site, at=run.clock(), key=run.key)
+            if checkpoint is not None:
+                run.keep_checkpoint(f"{event.site}-{event.round}.json", checkpoint)
         run.log(
             f"{event.site}: {event.state}, {event.lots} lots" + (f" ({received.detail})" if received.detail else "")
         )

@@ -1,7 +1,7 @@
 """``policy`` and ``log``: what the site's own rules say, and everything that was asked and released."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,6 +12,8 @@ from protocol.policy import EffectiveRules, SitePolicy, effective, policy_or_ref
 from shared.runtime.console import json_option, print_json, print_table, remark
 from site_agent.home import Home, open_home
 from site_agent.review.commands import home_option
+
+_PATH: Final = click.Path(path_type=Path)
 
 
 @click.group("policy")
@@ -105,11 +107,17 @@ def log_show(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click 
 
 @log.command("verify")
 @home_option
+@click.option(
+    "--checkpoint", "given", type=_PATH, multiple=True, help="A checkpoint, as from a bundle; give it again."
+)
 @json_option
-def log_verify(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
-    """Find any entry that was changed, removed, added or moved, and any end that a checkpoint saw and is gone."""
+def log_verify(home_folder: Path, given: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """Find any entry that was changed, removed, added or moved, and any end that a checkpoint saw and is gone.
+
+    Checkpoints are taken from the home's checkpoints/ and from the files given; those of other sites are passed over.
+    """
     home = open_home(home_folder)
-    checkpoints = home.checkpoints()
+    checkpoints = [each for each in home.checkpoints(*given) if each.site == home.site]
     entries = home.ledger().verify(checkpoints)
     covered = max((checkpoint.length for checkpoint in checkpoints), default=0)
     if as_json:

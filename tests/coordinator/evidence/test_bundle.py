@@ -14,11 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coordinator.analyse_command import analyse_reports, verified_reports
-from coordinator.evidence.bundle import StudyEvidence, read_evidence, write_bundle
+from coordinator.evidence.bundle import StudyEvidence, evidence_of_home, read_evidence, write_bundle
 from coordinator.evidence.checkpoints import countersign, open_checkpoint
 from coordinator.evidence.commands import bundle, verify
 from coordinator.evidence.verification import verify_bundle
+from coordinator.home import CoordinatorHome
 from coordinator.report.edition import Edition
+from coordinator.store import SqliteStore, StoredReport
 from coordinator.written import report_html, results_json
 from protocol.atlas_manifest import AtlasManifest
 from protocol.bundle import BundledFile, BundleManifest
@@ -29,6 +31,7 @@ from protocol.exchange import Ask, Reply
 from protocol.ledger import LedgerError
 from protocol.policy import EffectiveRules, write_policy
 from protocol.report import LotReport
+from protocol.roster import open_report
 from shared.errors import CrosslotError, InputError, ProblemsError, RefusedError
 from shared.runtime.console import CommandGroup
 from shared.runtime.files import write_atomically
@@ -303,6 +306,38 @@ def test_the_commands_bundle_and_verify(finished: Finished, tmp_path: Path) -> N
     (out / "events.jsonl").write_bytes(b"")
     assert run("verify", out)[0] == 1
     assert run("verify", tmp_path / "study")[0] == 1
+
+
+def test_a_coordinators_home_gives_the_same_evidence(finished: Finished, tmp_path: Path) -> None:
+    home, evidence = CoordinatorHome(tmp_path / "home"), finished.evidence
+    home.key_path.parent.mkdir(parents=True)
+    COORDINATOR.save(home.key_path)
+    folder = home.study(PLAN.study)
+    for name, data in {
+        "plan.json": evidence.plan,
+        "roster.json": evidence.roster,
+        "atlas-manifest.json": evidence.atlas_manifest,
+        **{f"checkpoints/{name}": data for name, data in evidence.checkpoints.items()},
+    }.items():
+        write_atomically(folder / name, data)
+    store = SqliteStore(home.store_path)
+    roster = make_roster(PLAN)
+    for name, envelope in evidence.reports.items():
+        report = open_report(envelope, roster, name.partition("-")[0]).message
+        kept = StoredReport(
+            site=report.site, lot=report.lot, version=report.version, digest=sha256(envelope), envelope=envelope
+        )
+        store.add(PLAN.study, kept)
+    store.append_event(PLAN.study, "{}")
+    from_home = evidence_of_home(home, PLAN.study)
+    assert (from_home.results, from_home.report) == (evidence.results, evidence.report)
+    assert sorted(from_home.reports.values()) == sorted(evidence.reports.values())
+    assert (from_home.checkpoints, from_home.events) == (evidence.checkpoints, evidence.events)
+    out = tmp_path / "bundle"
+    arguments = ["bundle", PLAN.study, "--home", str(home.path), "--out", str(out)]
+    assert CliRunner().invoke(coordinator, arguments).exit_code == 0
+    assert verify_bundle(out, coordinator=COORDINATOR.verifying_key).reports == len(evidence.reports)
+    assert CliRunner().invoke(coordinator, ["bundle", "x", "--out", str(out)]).exit_code == 2
 
 
 def test_a_folder_without_the_parts_is_named(tmp_path: Path) -> None:

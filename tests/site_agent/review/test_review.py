@@ -338,6 +338,16 @@ def test_any_damage_to_the_ledger_is_found(
     assert run("log", "verify").exit_code == 1
 
 
+def test_a_checkpoint_may_come_from_elsewhere(waiting: AHome, run: Callable[..., Result], tmp_path: Path) -> None:
+    _keep_checkpoint(waiting.home, COORDINATOR)
+    kept = (waiting.home.folder / "checkpoints" / "1.json").rename(tmp_path / "from-a-bundle.json")
+    assert json.loads(run("log", "verify", "--json").stdout)["covered"] == 0
+    assert json.loads(run("log", "verify", "--json", "--checkpoint", str(kept)).stdout)["covered"] == 5
+    _cut(waiting.home.folder / "ledger")
+    assert run("log", "verify").exit_code == 0  # a cut end is not seen without a checkpoint
+    assert run("log", "verify", "--checkpoint", str(kept)).exit_code == 1
+
+
 def test_a_checkpoint_that_the_coordinator_did_not_sign_is_refused(waiting: AHome, run: Callable[..., Result]) -> None:
     _keep_checkpoint(waiting.home, STRANGER)
     assert run("log", "verify").exit_code == 1
