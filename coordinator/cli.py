@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 
 from coordinator.analyse_command import analyse_study
+from coordinator.evidence.commands import bundle, verify
+from coordinator.network.commands import COMMANDS as NETWORK_COMMANDS
 from coordinator.plan_size_command import plan_size
 from coordinator.report.table import ASSOCIATION_COLUMNS, VALIDATION_COLUMNS, association_rows, validation_rows
 from coordinator.signing_commands import create_key, sign_atlas_file, sign_study_file
@@ -160,7 +162,8 @@ def report(plan: Path, roster: Path, coordinator_key: Path, envelopes: Path, edi
     remark(f"wrote {out}")
 
 
-main.add_command(plan_size)
+for _command in (plan_size, bundle, verify, *NETWORK_COMMANDS):
+    main.add_command(_command)
 
 
 def fail_if_unanswered(results: ResultSet) -> None:

@@ -6,6 +6,10 @@ import click
 
 from shared.errors import InputError
 from shared.runtime.console import CommandGroup, json_option, print_json, print_table, progress, remark
+from site_agent.atlas_show.commands import show, verify
+from site_agent.network_commands import COMMANDS as NETWORK_COMMANDS
+from site_agent.review.commands import home_group, review, terms
+from site_agent.review.record_commands import log, policy
 
 # What each command works with (numba, scanpy) is imported within it: --help and wrong arguments answer at once.
 
@@ -139,6 +143,10 @@ def atlas_group() -> None:
     """Build a reference atlas from your own cells, and look into one."""
 
 
+atlas_group.add_command(show)
+atlas_group.add_command(verify)
+
+
 @atlas_group.command("build")
 @click.argument("files", metavar="FILE.h5ad...", nargs=-1, required=True, type=_PATH)
 @click.option("--lot", metavar="COL", required=True, help="The obs column that names each cell's lot.")
@@ -211,3 +219,7 @@ def atlas_build(
     else:
         click.echo(f"{atlas.name}: {len(atlas.clusters)} clusters, {len(data):,} bytes, SHA-256 {sha256(data)}")
     remark(f"wrote {out}; next: crosslot-site atlas show {out}")
+
+
+for _command in (home_group, review, policy, log, terms, *NETWORK_COMMANDS):
+    main.add_command(_command)
