@@ -178,6 +178,8 @@ class Agent:
             atlas_sha256=plan.message.atlas.sha256,
         )
         rules = self._rules(plan.message)
+        if self._ledger.last_subject(LedgerEvent.POLICY_CHANGED) != rules.policy_sha256:
+            self._write(LedgerEvent.POLICY_CHANGED, plan.message.study, now, subject_sha256=rules.policy_sha256)
         self._records.keep_plan(plan)
         if not self._accepted(rules):
             return self._said(query, AnswerStatus.WAITING, ErrorCode.TERMS_NOT_ACCEPTED, now)

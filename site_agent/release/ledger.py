@@ -5,13 +5,15 @@
 
 from collections.abc import Sequence
 
-from protocol.codec import sha256
-from protocol.identifiers import SiteId
+from protocol.codec import decode, sha256
+from protocol.envelopes import PAYLOAD_LIMITS, PayloadType, open_envelope
+from protocol.identifiers import Sha256, SiteId
 from protocol.ledger import (
     FIRST_PREVIOUS,
     Checkpoint,
     Head,
     LedgerEntry,
+    LedgerEvent,
     LedgerRecord,
     seal_entry,
     verify_ledger,
@@ -64,6 +66,21 @@ class Ledger:
             else:
                 break
         return self.head()
+
+    def last_subject(self, event: LedgerEvent) -> Sha256 | None:
+        """Return what the latest entry of one kind is about, None where there is none; the chain is not verified.
+
+        Raises
+        ------
+        ProtocolError
+            If an entry on the way back cannot be read.
+        """
+        for envelope in reversed(self._log.read()):
+            opened = open_envelope(envelope, PayloadType.LEDGER_ENTRY, [self._key.verifying_key])
+            entry = decode(LedgerEntry, opened.payload, limit=PAYLOAD_LIMITS[PayloadType.LEDGER_ENTRY])
+            if entry.record.event is event:
+                return entry.record.subject_sha256
+        return None
 
     def envelopes(self) -> tuple[bytes, ...]:
         """Return the whole ledger as evidence, oldest first."""

@@ -1,8 +1,8 @@
 """What an agent must find again after a restart, besides airlock and ledger.
 
 The queries that it took (SPEC 3.6: a replay is refused across restarts), the signed plan of each study that it was
-asked about (the steward's review judges by it), and the steward's acceptance of a study's terms (SPEC 5.11). ``home`` keeps
-them in a site's folder; simulations keep them in memory.
+asked about (the steward's review judges by it), and the steward's acceptance of a study's terms (SPEC 5.11). A site's
+``home`` keeps them in its folder; simulations keep them in memory.
 """
 
 from typing import Protocol

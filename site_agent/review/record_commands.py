@@ -107,9 +107,7 @@ def log_show(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click 
 
 @log.command("verify")
 @home_option
-@click.option(
-    "--checkpoint", "given", type=_PATH, multiple=True, help="A checkpoint, as from a bundle; give it again."
-)
+@click.option("--checkpoint", "given", type=_PATH, multiple=True, help="A checkpoint, as from a bundle; give it again.")
 @json_option
 def log_verify(home_folder: Path, given: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
     """Find any entry that was changed, removed, added or moved, and any end that a checkpoint saw and is gone.

@@ -8,10 +8,12 @@ import pytest
 from protocol.errors import ErrorCode
 from protocol.exchange import BareCode
 from protocol.ledger import LedgerEvent
+from protocol.policy import write_policy
 from shared.errors import InputError, RefusedError
+from shared.runtime.files import write_atomically
 from site_agent.home import create_home, open_home
 from tests.site_agent.review.conftest import PASSPHRASE, AHome
-from tests.study_parts import COORDINATOR, KYOTO, NOW, STUDY, make_ask, make_plan
+from tests.study_parts import COORDINATOR, KYOTO, NOW, STUDY, make_ask, make_plan, make_policy
 
 PLAN = make_plan()
 
@@ -70,8 +72,20 @@ def test_where_the_ledger_cannot_be_written_nothing_leaves(a_home: AHome) -> Non
 def test_all_that_was_asked_and_answered_stands_in_the_ledger(a_home: AHome) -> None:
     a_home.agent.answer(make_ask(PLAN), NOW)
     events = [entry.record.event for entry in a_home.home.ledger().verify()]
-    assert events == [LedgerEvent.ASKED, *[LedgerEvent.SUBMITTED] * 3, LedgerEvent.ANSWERED]
+    asked = [LedgerEvent.ASKED, LedgerEvent.POLICY_CHANGED, *[LedgerEvent.SUBMITTED] * 3, LedgerEvent.ANSWERED]
+    assert events == asked
     assert {entry.record.study for entry in a_home.home.ledger().verify()} == {STUDY}
+
+
+def test_a_changed_policy_stands_in_the_ledger_once(a_home: AHome) -> None:
+    for version in (2, 2, 3):
+        policy = make_policy(auto=False).model_copy(update={"version": version})
+        write_atomically(a_home.home.folder / "policy.toml", write_policy(policy))
+        a_home.agent.answer(make_ask(PLAN), NOW)
+    entries = [entry.record for entry in a_home.home.ledger().verify()]
+    changes = [entry.subject_sha256 for entry in entries if entry.event is LedgerEvent.POLICY_CHANGED]
+    assert len(changes) == len(set(changes)) == 2
+    assert changes[-1] == policy.sha256
 
 
 def test_own_names_stand_behind_the_pseudonyms(a_home: AHome) -> None:
