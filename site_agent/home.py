@@ -18,6 +18,7 @@ The parts are made once, by ``create_home``, and never replaced: a key that is l
 
 import secrets
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -146,7 +147,11 @@ class Home:
         return FolderRecords(self.folder)
 
     def airlock(self) -> Airlock:
-        """Return the airlock."""
+        """Return the airlock; what other processes append to it is read as it comes."""
+        return self._airlock
+
+    @cached_property
+    def _airlock(self) -> Airlock:
         return Airlock(FolderLog(self.folder / "airlock"))
 
     def site_key(self) -> SigningKey:
@@ -154,7 +159,11 @@ class Home:
         return SigningKey.load(self.folder / "keys" / "site.pem")
 
     def ledger(self) -> Ledger:
-        """Return the ledger."""
+        """Return the ledger; what other processes append to it is read as it comes."""
+        return self._ledger
+
+    @cached_property
+    def _ledger(self) -> Ledger:
         return Ledger(FolderLog(self.folder / "ledger"), site=self.site, key=self.site_key())
 
     def steward(self) -> VerifyingKey:

@@ -7,8 +7,7 @@ is taken over from when the report was made. Names of the site's own stand besid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from protocol.errors import ProtocolError
-from protocol.identifiers import Pseudonym, Sha256
+from protocol.identifiers import Pseudonym, Sha256, StudyId
 from protocol.policy import EffectiveRules, effective, policy_or_refuse
 from protocol.report import Count, LotReport
 from shared.errors import CrosslotError, InputError
@@ -103,9 +102,9 @@ def review_items(home: Home) -> tuple[ReviewItem, ...]:
     InputError
         If the airlock is damaged.
     """
-    airlock = home.airlock()
-    held = list(airlock.held().values())
-    items = [_item(home, airlock, each) for each in reversed(held)]
+    held = list(home.airlock().held().values())
+    grounds = {study: _ground(home, study) for study in {each.study for each in held}}
+    items = [_item(home, each, grounds[each.study]) for each in reversed(held)]
     return tuple(sorted(items, key=lambda item: not item.waits))
 
 
@@ -135,7 +134,7 @@ def rules_for(home: Home, held: Held) -> EffectiveRules:
     CrosslotError
         If policy or plan are absent or damaged, or the policy does not allow the study.
     """
-    return effective(policy_or_refuse(home.policy()), home.plan(held.study).message)
+    return _rules(home, held.study)
 
 
 def verdicts_of(airlock: Airlock, held: Held, report: LotReport, rules: EffectiveRules) -> tuple[Verdict, ...]:
@@ -212,24 +211,40 @@ def report_lines(
     )
 
 
-def _item(home: Home, airlock: Airlock, held: Held) -> ReviewItem:
-    report, rules, problem, verdicts = held.report, None, "", tuple[Verdict, ...]()
+@dataclass(frozen=True, kw_only=True)
+class _Ground:
+    """What all reports of a study are judged by: the rules, or why there are none, and the site's own names."""
+
+    rules: EffectiveRules | None
+    problem: str
+    names: Mapping[Pseudonym, str]
+
+
+def _ground(home: Home, study: StudyId) -> _Ground:
+    names = home.own_names(study)
     try:
-        rules = rules_for(home, held)
-        verdicts = verdicts_of(airlock, held, report, rules)
-    except (ProtocolError, CrosslotError) as error:
-        problem = str(error)
+        return _Ground(rules=_rules(home, study), problem="", names=names)
+    except CrosslotError as error:
+        return _Ground(rules=None, problem=str(error), names=names)
+
+
+def _rules(home: Home, study: StudyId) -> EffectiveRules:
+    return effective(policy_or_refuse(home.policy()), home.plan(study).message)
+
+
+def _item(home: Home, held: Held, ground: _Ground) -> ReviewItem:
+    airlock, report, rules, names = home.airlock(), held.report, ground.rules, ground.names
+    verdicts = () if rules is None else verdicts_of(airlock, held, report, rules)
     earlier = airlock.earlier(report, held.provenance)
     previous = earlier[-1] if earlier else None
     clusters = rules.plan.atlas.clusters if rules is not None else ()
-    names = home.own_names(held.study)
     comparable = previous.report if previous and previous.report.atlas_sha256 == report.atlas_sha256 else None
     return ReviewItem(
         held=held,
         lot_name=names.get(held.lot, ""),
         recipient=home.coordinator.fingerprint,
         rules=rules,
-        problem=problem,
+        problem=ground.problem,
         clusters=clusters,
         verdicts=verdicts,
         lines=report_lines(report, clusters=clusters, names=names, before=comparable, rules=rules),
