@@ -49,7 +49,7 @@ from site_agent.release.gate import release
 from site_agent.release.ledger import Ledger
 from site_agent.release.lots_together import JudgedLot, judge_together
 from site_agent.release.offers import Offer
-from site_agent.release.site_records import SiteRecords
+from site_agent.release.site_records import HeldBack, HeldBackLot, SiteRecords
 from site_agent.release.summaries import pad
 from site_agent.release.withheld_clusters import withhold_clusters
 
@@ -187,7 +187,7 @@ class Agent:
         if not offered:
             return self._said(query, AnswerStatus.FAILED, ErrorCode.NO_LOTS, now)
         provenance = {offer.report.lot: offer.provenance for offer in offered}
-        passing = self._passing(offered, provenance, rules)
+        passing = self._passing(offered, provenance, rules, now)
         if not passing:
             return self._said(query, AnswerStatus.REFUSED, ErrorCode.DISCLOSURE_REFUSED, now)
         held = [self._decided(lot, provenance[lot.report.lot], rules, now) for lot in passing]
@@ -228,17 +228,23 @@ class Agent:
             raise _SourceFailed(code) from error
 
     def _passing(
-        self, offered: Sequence[Offer], provenance: Mapping[Pseudonym, Provenance | None], rules: EffectiveRules
+        self,
+        offered: Sequence[Offer],
+        provenance: Mapping[Pseudonym, Provenance | None],
+        rules: EffectiveRules,
+        now: datetime,
     ) -> list[JudgedLot]:
-        """Return the reports that no rule fails; why the others are held back stays in the site's log."""
+        """Return the reports that no rule fails; why the others are held back stays at the site."""
         judged = judge_together(
             [self._versioned(self._without_withheld(offer.report, rules)) for offer in offered],
             rules,
             earlier=lambda report: self._airlock.earlier(report, provenance[report.lot]),
         )
-        for lot in judged:
-            if lot.failures:
-                self._log(f"lot {lot.report.lot} is held back: {'; '.join(lot.failures)}")
+        held_back = [lot for lot in judged if lot.failures]
+        for lot in held_back:
+            self._log(f"lot {lot.report.lot} is held back: {'; '.join(lot.failures)}")
+        lots = tuple(HeldBackLot(lot=lot.report.lot, reasons=lot.failures) for lot in held_back)
+        self._records.keep_held_back(HeldBack(study=rules.plan.study, at=instant(now), lots=lots))
         return [lot for lot in judged if not lot.failures]
 
     def _without_withheld(self, report: LotReport, rules: EffectiveRules) -> LotReport:

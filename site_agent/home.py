@@ -9,7 +9,7 @@ Layout, everything readable by its owner only::
     keys/steward.pem  steward.pub  the steward's key, under a passphrase: signs decisions
     pseudonym.secret               turns names into pseudonyms; lost, the same lot gets another pseudonym
     airlock/  ledger/              append-only logs
-    studies/<study>/               plan.json, terms, acceptance.json
+    studies/<study>/               plan.json, acceptance.json, held-back.json
     checkpoints/                   the coordinator's countersignatures of the ledger
     taken.json                     queries that were taken (SPEC 3.6)
 
@@ -43,6 +43,7 @@ from site_agent.cells.site_tables import read_table
 from site_agent.release.airlock import Airlock
 from site_agent.release.append_log import FolderLog
 from site_agent.release.ledger import Ledger
+from site_agent.release.site_records import HeldBack
 
 SETTINGS_FILE: Final = "site.toml"
 POLICY_FILE: Final = "policy.toml"
@@ -110,6 +111,17 @@ class FolderRecords:
     def keep_acceptance(self, study: StudyId, envelope: bytes) -> None:
         """Keep the steward's signed acceptance of a study's terms."""
         write_atomically(self.study(study) / "acceptance.json", envelope, mode=PRIVATE)
+
+    def keep_held_back(self, held_back: HeldBack) -> None:
+        """Keep which lots of a study a rule held back."""
+        write_atomically(self.study(held_back.study) / "held-back.json", encode(held_back), mode=PRIVATE)
+
+    def held_back(self) -> tuple[HeldBack, ...]:
+        """Return which lots a rule held back, study by study."""
+        paths = sorted((self.folder / "studies").glob("*/held-back.json"))
+        limit = DOCUMENT_LIMIT
+        files = [read_bounded(path, limit=limit, what="the lots held back") for path in paths]
+        return tuple(decode(HeldBack, data, limit=limit) for data in files)
 
     def study(self, study: StudyId) -> Path:
         """Return the folder of one study."""

@@ -1,16 +1,36 @@
 """What an agent must find again after a restart, besides airlock and ledger.
 
 The queries that it took (SPEC 3.6: a replay is refused across restarts), the signed plan of each study that it was
-asked about (the steward's review judges by it), and the steward's acceptance of a study's terms (SPEC 5.11). A site's
+asked about (the steward's review judges by it), the steward's acceptance of a study's terms (SPEC 5.11), and which lots
+a rule held back and why: they never reach the airlock, and the steward is told of them here. A site's
 ``home`` keeps them in its folder; simulations keep them in memory.
 """
 
-from typing import Protocol
+from typing import Annotated, Literal, Protocol
 
-from protocol.identifiers import StudyId
+from pydantic import Field
+
+from protocol.identifiers import Instant, LotPseudonym, StudyId, StudySlug
+from protocol.message import Message
 from protocol.plan import StudyPlan
 from protocol.queries import ReplayWindow
 from protocol.roster import Believed
+
+
+class HeldBackLot(Message):
+    """A lot whose report a disclosure rule fails."""
+
+    lot: LotPseudonym
+    reasons: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class HeldBack(Message):
+    """The lots of a study that a rule held back when the site was last asked; it stays at the site."""
+
+    schema_id: Literal["crosslot.held-back/1"] = Field(default="crosslot.held-back/1", alias="schema")
+    study: StudySlug
+    at: Instant
+    lots: tuple[HeldBackLot, ...]
 
 
 class SiteRecords(Protocol):
@@ -28,6 +48,9 @@ class SiteRecords(Protocol):
     def acceptance(self, study: StudyId) -> bytes | None:
         """Return the steward's signed acceptance of a study's terms, None where there is none."""
 
+    def keep_held_back(self, held_back: HeldBack) -> None:
+        """Keep which lots of a study a rule held back; the latest counts."""
+
 
 class MemoryRecords:
     """Records that live as long as the process."""
@@ -35,6 +58,7 @@ class MemoryRecords:
     def __init__(self) -> None:
         self.plans: dict[StudyId, bytes] = {}
         self.acceptances: dict[StudyId, bytes] = {}
+        self.held_back: dict[StudyId, HeldBack] = {}
         self._window = ReplayWindow()
 
     def taken(self) -> ReplayWindow:
@@ -52,3 +76,7 @@ class MemoryRecords:
     def acceptance(self, study: StudyId) -> bytes | None:
         """Return the steward's acceptance of a study's terms."""
         return self.acceptances.get(study)
+
+    def keep_held_back(self, held_back: HeldBack) -> None:
+        """Keep which lots of a study a rule held back."""
+        self.held_back[held_back.study] = held_back

@@ -1,6 +1,7 @@
 """The steward's commands: ``review``, ``policy``, ``log``, ``terms`` and ``home``; mounted by ``crosslot-site``."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from shared.runtime.console import json_option, print_json, print_table, remark
 from shared.runtime.files import read_bounded
 from site_agent.home import Home, create_home, open_home
 from site_agent.review import acts
-from site_agent.review.model import ReviewItem, find_item, review_items
+from site_agent.review.model import ReviewItem, find_item, held_back_lines, review_items
 from site_agent.review.shown import (
     LINE_COLUMNS,
     LIST_COLUMNS,
@@ -78,6 +79,10 @@ def review(context: click.Context, home_folder: Path, web: bool, idle_minutes: i
     click.echo(headline(items))
     if items:
         print_table(f"Airlock of {home.site}", LIST_COLUMNS, list_rows(items))
+    lines = held_back_lines(home)
+    if lines:
+        click.echo(f"Held back by a rule, and not in the airlock: {', '.join(line.lot_name for line in lines)}.")
+        remark("why: crosslot-site review held-back")
     if any(item.waits for item in items):
         remark("next: crosslot-site review show LOT, then approve, withhold or refuse")
 
@@ -105,6 +110,21 @@ def show(report: str, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001
         click.echo(f"It cannot be approved: {item.why_not_approvable}")
     elif item.needs_reason:
         click.echo("A rule asks for your reason: approve with --reason.")
+
+
+@review.command("held-back")
+@home_option
+@json_option
+def held_back(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """Show which lots a rule held back when the site was last asked, and why: they wait for no decision."""
+    lines = held_back_lines(open_home(home_folder))
+    if as_json:
+        print_json([asdict(line) for line in lines])
+    elif lines:
+        rows = [(line.lot_name, line.study, line.at, " ".join(line.reasons)) for line in lines]
+        print_table("Held back by a rule", ("lot", "study", "asked", "why"), rows)
+    else:
+        click.echo("No lot was held back by a rule.")
 
 
 @review.command("approve")

@@ -108,6 +108,28 @@ def review_items(home: Home) -> tuple[ReviewItem, ...]:
     return tuple(sorted(items, key=lambda item: not item.waits))
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeldBackLine:
+    """One lot that a rule held back when the site was last asked about a study."""
+
+    study: StudyId
+    at: str
+    lot_name: str
+    reasons: tuple[str, ...]
+
+
+def held_back_lines(home: Home) -> tuple[HeldBackLine, ...]:
+    """Return the lots that never reached the airlock because a rule fails, with all the reasons."""
+    lines = []
+    for record in home.records.held_back():
+        names = home.own_names(record.study)
+        lines += [
+            HeldBackLine(study=record.study, at=record.at, lot_name=names.get(lot.lot, lot.lot), reasons=lot.reasons)
+            for lot in record.lots
+        ]
+    return tuple(lines)
+
+
 def find_item(items: Sequence[ReviewItem], name: str) -> ReviewItem:
     """Return the report that a steward names: by the first digits of its hash, or by the lot's own name if it waits.
 

@@ -13,7 +13,7 @@ from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound
 from protocol.steward import Meaning
 from site_agent.release.decisions import State
 from site_agent.release.verdicts import Outcome
-from site_agent.review.model import AfterWithholding, ReviewItem
+from site_agent.review.model import AfterWithholding, HeldBackLine, ReviewItem
 from site_agent.review.shown import RISKS, counted, headline, purpose, verdict_cells, verdict_rows
 
 _FOLDER: Final = files("site_agent.review") / "pages"
@@ -78,11 +78,11 @@ def style() -> bytes:
     return (_FOLDER / "style.css").read_bytes()
 
 
-def list_page(items: Sequence[ReviewItem], frame: Frame) -> bytes:
-    """Return the page of everything in the airlock."""
+def list_page(items: Sequence[ReviewItem], held_back: Sequence[HeldBackLine], frame: Frame) -> bytes:
+    """Return the page of everything in the airlock, and of what a rule kept out of it."""
     rows = [(item, counted(item.verdicts) if item.verdicts else item.problem, _TURN[item.held.state]) for item in items]
     automatic = any(item.rules is not None and item.rules.auto_approved for item in items)
-    return _page("list.html.j2", frame, headline=headline(items), items=rows, automatic=automatic)
+    return _page("list.html.j2", frame, headline=headline(items), items=rows, automatic=automatic, held_back=held_back)
 
 
 def report_page(item: ReviewItem, newer: str, frame: Frame) -> bytes:

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 from shared.errors import CrosslotError, InputError
 from site_agent.home import Home
 from site_agent.review import acts
-from site_agent.review.model import ReviewItem, after_withholding, review_items
+from site_agent.review.model import ReviewItem, after_withholding, held_back_lines, review_items
 from site_agent.review.page import FormState, Frame, confirm_page, list_page, message_page, report_page, style
 
 BODY_LIMIT: Final = 16 * 1024
@@ -146,7 +146,7 @@ class Session:
             return Response(status=HTTPStatus.OK, body=style(), content_type="text/css; charset=utf-8")
         items = review_items(self.home)
         if path == "/":
-            return _page(list_page(items, self._frame()))
+            return _page(list_page(items, held_back_lines(self.home), self._frame()))
         match = _REPORT.fullmatch(path)
         item = _named(items, match.group(1)) if match else None
         if match is None or item is None:

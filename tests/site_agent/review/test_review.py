@@ -205,6 +205,19 @@ def test_a_policy_made_stricter_after_submission_stops_the_approval(waiting: AHo
         acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward)
 
 
+def test_a_lot_that_a_rule_held_back_is_told_with_its_reason(a_home: AHome, run: Callable[..., Result]) -> None:
+    a_home.source = Lots({"BM-01": (20, 5, 5), "BM-02": (500, 400, 100)})
+    said(a_home)
+    assert [item.lot_name for item in items_of(a_home)] == ["BM-02"]
+    (line,) = json.loads(run("review", "held-back", "--json").stdout)
+    assert (line["lot_name"], line["reasons"]) == ("BM-01", ["Fewer than 50 cells are certain."])
+    assert "not in the airlock: BM-01" in run("review").stdout
+    assert "Fewer than 50 cells" in run("review", "held-back").stdout
+    a_home.source = Lots(THREE_LOTS)
+    said(a_home)
+    assert run("review", "held-back").stdout == "No lot was held back by a rule.\n"
+
+
 TERMS = b"Findings are used for research only.\n"
 
 

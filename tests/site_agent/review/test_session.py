@@ -240,6 +240,16 @@ def test_where_a_rule_fails_the_button_is_dead_and_says_why(browser: Browser, wa
     assert browser.request("GET", f"{place}/approve").status is HTTPStatus.CONFLICT
 
 
+def test_the_list_tells_what_a_rule_held_back(waiting: AHome) -> None:
+    waiting.source = Lots({**THREE_LOTS, "BM-03": (20, 5, 5)})
+    waiting.agent.answer(make_ask(PLAN), NOW)
+    browser = Browser(Session(home=waiting.home, host=HOST, clock=lambda: NOW, idle_minutes=15))
+    browser.open()
+    page = browser.get("/")
+    assert "Held back by a rule" in page
+    assert "Fewer than 50 cells are certain." in page
+
+
 def test_a_lot_with_markup_for_a_name_is_text(waiting: AHome) -> None:
     lots = waiting.home.folder / "lots.csv"
     lots.write_text(lots.read_text().replace("donor 7", "<img src=x onerror=alert(1)>"))
