@@ -220,7 +220,7 @@ def _contents(evidence: StudyEvidence, key: SigningKey) -> dict[str, bytes]:
         RESULTS_FILE: evidence.results,
         REPORT_FILE: evidence.report,
         EVENTS_FILE: evidence.events,
-        SOFTWARE_FILE: _as_json(_software()),
+        SOFTWARE_FILE: _as_json(software_versions()),
     }
     files |= {REPORTS + name: data for name, data in evidence.reports.items()}
     files |= {CHECKPOINTS + name: data for name, data in evidence.checkpoints.items()}
@@ -229,7 +229,8 @@ def _contents(evidence: StudyEvidence, key: SigningKey) -> dict[str, bytes]:
     return files
 
 
-def _software() -> dict[str, str]:
+def software_versions() -> dict[str, str]:
+    """Return the versions of what computes results, by name."""
     found = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     for package in _PACKAGES:
         try:

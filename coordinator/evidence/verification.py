@@ -10,9 +10,10 @@ In this order:
 5. The results are computed again from the reports and are the same, bit for bit.
 """
 
+import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from coordinator.analyse_command import Outcome, analyse_reports, verified_reports
 from coordinator.evidence.bundle import (
@@ -26,7 +27,9 @@ from coordinator.evidence.bundle import (
     REPORTS,
     RESULTS_FILE,
     ROSTER_FILE,
+    SOFTWARE_FILE,
     TERMS_FILE,
+    software_versions,
 )
 from coordinator.evidence.checkpoints import open_checkpoint
 from coordinator.written import results_json
@@ -100,7 +103,7 @@ def verify_bundle(folder: Path, *, coordinator: VerifyingKey | None = None) -> V
     outcome = analyse_reports(plan, verified_reports(plan, roster, reports))
     checkpoints = [files[path] for path in files if path.startswith(CHECKPOINTS)]
     _check_checkpoints(checkpoints, plan, roster, key)
-    _check_results(files[RESULTS_FILE], outcome)
+    _check_results(files[RESULTS_FILE], files[SOFTWARE_FILE], outcome)
     return VerifiedBundle(
         manifest=manifest,
         coordinator=key.fingerprint,
@@ -134,7 +137,7 @@ def _checked_files(folder: Path, manifest: BundleManifest) -> dict[str, bytes]:
     there = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     strangers = sorted(path.relative_to(folder).as_posix() for path in there)
     problems += [InputError(f"{path}: it was added") for path in strangers if path not in known]
-    needed = {PLAN_FILE, ROSTER_FILE, ATLAS_FILE, RESULTS_FILE, KEY_FILE} - known
+    needed = {PLAN_FILE, ROSTER_FILE, ATLAS_FILE, RESULTS_FILE, KEY_FILE, SOFTWARE_FILE} - known
     problems += [InputError(f"{path}: the manifest lacks it") for path in sorted(needed)]
     if problems:
         raise ProblemsError(f"bundle {folder}", problems)
@@ -169,7 +172,7 @@ def _check_checkpoints(envelopes: list[bytes], plan: Believed[StudyPlan], roster
             raise RefusedError(f"the bundle: the checkpoint of {checkpoint.site} is of another study")
 
 
-def _check_results(written: bytes, outcome: Outcome) -> None:
+def _check_results(written: bytes, software: bytes, outcome: Outcome) -> None:
     try:
         said = ResultSet.model_validate_json(written)
     except ValueError as error:
@@ -178,8 +181,32 @@ def _check_results(written: bytes, outcome: Outcome) -> None:
     # reports, and stands as it was signed.
     again = outcome.results.model_copy(update={"parity": said.parity})
     if results_json(again) != written:
-        here = version("crosslot")
-        raise RefusedError(
-            f"{RESULTS_FILE}: the reports give other results",
-            hint=f"made by {said.study.software}; this is crosslot {here}: verify with the version that made them",
-        )
+        place = first_difference(json.loads(written), json.loads(results_json(again)))
+        raise RefusedError(f"{RESULTS_FILE}: the reports give other results, first at {place}", hint=_hint(software))
+
+
+def first_difference(one: Any, other: Any, place: str = "") -> str:  # noqa: ANN401 - any JSON value
+    """Return the dotted place of the first difference of two JSON values, "their layout" where there is none.
+
+    >>> first_difference({"a": [1, 2]}, {"a": [1, 3]})
+    'a.1'
+    """
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        pairs = [(str(key), one[key], other[key]) for key in one]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = [(str(number), a, b) for number, (a, b) in enumerate(zip(one, other, strict=True))]
+    else:
+        return "their layout" if one == other else place or "the whole"
+    return next((first_difference(a, b, f"{place}.{key}".lstrip(".")) for key, a, b in pairs if a != b), "their layout")
+
+
+def _hint(software: bytes) -> str:
+    try:
+        made = json.loads(software)
+        here = software_versions()
+        differing = [f"{name} {made[name]} (here {here.get(name)})" for name in made if made[name] != here.get(name)]
+    except (ValueError, TypeError):
+        return f"{SOFTWARE_FILE} cannot be read"
+    if not differing:
+        return "the software has the same versions here: the results were changed, or a version was not released"
+    return f"if the results are honest, the software differs: made with {', '.join(differing)}"

@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from pydantic import ValidationError
 
 from protocol.errors import ProtocolError
 from protocol.identifiers import StudyId
 from protocol.plan import PROFILE_THRESHOLDS, Profile
-from protocol.policy import EffectiveRules, SitePolicy, effective, policy_or_refuse
+from protocol.policy import EffectiveRules, SitePolicy, effective, policy_or_refuse, write_policy
+from shared.errors import InputError, RefusedError
 from shared.runtime.console import json_option, print_json, print_table, remark
-from site_agent.home import Home, open_home
+from shared.runtime.files import PRIVATE, write_atomically
+from site_agent.home import POLICY_FILE, Home, open_home
 from site_agent.review.commands import home_option
 
 _PATH: Final = click.Path(path_type=Path)
@@ -38,6 +41,38 @@ def policy_show(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - cli
     if rows:
         columns = ("study", "profile", "cells a lot", "counts hidden below", "lots a site", "auto-approved")
         print_table("In force, the stricter of site and study", columns, rows)
+
+
+@policy.command("create")
+@click.option("--study", "studies", multiple=True, required=True, help="A study that may be answered; again for more.")
+@click.option(
+    "--profile", type=click.Choice([each.value for each in Profile]), default=Profile.STANDARD.value, show_default=True
+)
+@home_option
+@json_option
+def policy_create(studies: tuple[str, ...], profile: str, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """Write a first policy.toml, explained line by line; it names this home's coordinator. Nothing is auto-approved."""
+    home = open_home(home_folder)
+    path = home.folder / POLICY_FILE
+    if path.exists():
+        raise RefusedError(f"{path}: a policy is here already", hint="edit it, and raise its version")
+    try:
+        own = SitePolicy(
+            version=1,
+            site=home.site,
+            profile=Profile(profile),
+            allowed_studies=tuple(StudyId(study) for study in studies),
+            allowed_coordinators=(home.coordinator.fingerprint,),
+        )
+    except ValidationError as error:
+        raise InputError(f"--study: expected a study's identifier: {error.errors()[0]['msg']}") from None
+    write_atomically(path, write_policy(own), mode=PRIVATE)
+    if as_json:
+        print_json({"success": True, "policy": str(path), "sha256": own.sha256})
+        return
+    for sentence in explained(own):
+        click.echo(f"- {sentence}")
+    remark(f"wrote {path}; compare the coordinator's key: {home.coordinator.fingerprint}")
 
 
 @policy.command("explain")

@@ -199,7 +199,7 @@ def test_results_that_the_reports_do_not_give_are_refused_even_if_they_were_sign
     results = json.loads((copied / "results.json").read_text())
     results["associations"][0]["rho"] = 0.999
     _signed_again(copied, "results.json", (json.dumps(results, indent=2, ensure_ascii=False) + "\n").encode())
-    with pytest.raises(RefusedError, match="the reports give other results"):
+    with pytest.raises(RefusedError, match=r"the reports give other results, first at associations\.0\.rho"):
         verify_bundle(copied)
 
 

@@ -312,6 +312,17 @@ def test_policy_is_shown_explained_and_checked(waiting: AHome, run: Callable[...
     assert run("policy", "check").exit_code == 1
 
 
+def test_a_first_policy_is_written_and_lets_nothing_leave_unseen(a_home: AHome, run: Callable[..., Result]) -> None:
+    path = a_home.home.folder / "policy.toml"
+    assert run("policy", "create", "--study", STUDY).exit_code == 1  # one is here already
+    path.unlink()
+    assert run("policy", "create", "--study", "No Study!").exit_code == 1
+    created = run("policy", "create", "--study", STUDY, "--profile", "open")
+    assert "Nothing leaves without a steward's signature." in created.stdout
+    assert run("policy", "check").exit_code == 0
+    assert said(a_home)[0].code is ErrorCode.AWAITING_STEWARD
+
+
 def _keep_checkpoint(home: Home, key: SigningKey) -> None:
     checkpoint = checkpoint_of(home.ledger().head(), study=STUDY, site=home.site, at="2026-11-20T09:00:00Z")
     write_atomically(home.folder / "checkpoints" / "1.json", signed(checkpoint, PayloadType.CHECKPOINT, key))
