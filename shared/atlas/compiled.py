@@ -23,16 +23,19 @@ _compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 @_compiled  # type: ignore[misc,untyped-decorator,unused-ignore] # numba ships no types
 def log1p(x: float) -> float:
-    """Return log(1 + x) for x >= 0 in IEEE operations only, to about 1 ulp.
+    """Return log(1 + x) for finite x >= 0 in IEEE operations only, to about 1 ulp.
 
-    The polynomial of fdlibm's e_log.c (Sun Microsystems, 1993) on y = 1 + x, with the rounding of y corrected.
+    The polynomial of fdlibm's e_log.c (Sun Microsystems, 1993) on y = 1 + x, with the rounding of y corrected. The
+    exponent is taken from the bits of y and nothing branches: a loop over many x becomes vector instructions.
     """
     y = 1.0 + x
     correction = (x - (y - 1.0)) / y
-    m, e = math.frexp(y)
-    if m < 0.7071067811865476:  # noqa: PLR2004 - sqrt(1/2)
-        m *= 2.0
-        e -= 1
+    bits = np.float64(y).view(np.int64)
+    e = np.float64((bits >> 52) - 1022)
+    m = np.int64((bits & 0x000FFFFFFFFFFFFF) | 0x3FE0000000000000).view(np.float64)
+    is_low = m < 0.7071067811865476  # noqa: PLR2004 - sqrt(1/2)
+    m = m + m if is_low else m
+    e = e - 1.0 if is_low else e
     f = m - 1.0
     s = f / (2.0 + f)
     z = s * s
@@ -46,18 +49,23 @@ def log1p(x: float) -> float:
 def exp(x: float) -> float:
     """Return exp(x) for x <= 0 in IEEE operations only, to about 1 ulp; 0 below -700.
 
-    exp(x) = 2^k exp(r), |r| <= log(2) / 2, by the Taylor series to the 13th power (remainder below 5e-18).
+    exp(x) = 2^k exp(r), |r| <= log(2) / 2, by the Taylor series to the 13th power (remainder below 5e-18). Nothing
+    branches, as in ``log1p``.
     """
-    if not x >= -700.0:  # noqa: PLR2004 - exp(-700) is 1e-304
-        return 0.0
-    k = math.floor(x * 1.4426950408889634 + 0.5)
+    held = max(x, -700.0)  # exp(-700) is 1e-304
+    k = np.floor(held * 1.4426950408889634 + 0.5)
     r = (
-        x - k * 0.693147180369123816490
+        held - k * 0.693147180369123816490
     ) - k * 1.90821492927058770002e-10  # log 2 in two parts: k times the first is exact
-    p = 1.0
-    for i in range(13, 0, -1):
-        p = 1.0 + p * r / i
-    return math.ldexp(p, int(k))
+    p = 1.0 / 479001600.0 + r * (1.0 / 6227020800.0)
+    p = 1.0 / 3628800.0 + r * (1.0 / 39916800.0 + r * p)
+    p = 1.0 / 40320.0 + r * (1.0 / 362880.0 + r * p)
+    p = 1.0 / 720.0 + r * (1.0 / 5040.0 + r * p)
+    p = 1.0 / 24.0 + r * (1.0 / 120.0 + r * p)
+    p = 0.5 + r * (1.0 / 6.0 + r * p)
+    p = 1.0 + (r + r * r * p)
+    power = np.int64((np.int64(k) + 1023) << 52).view(np.float64)  # 2^k, never below the smallest normal number
+    return p * power if x >= -700.0 else 0.0  # noqa: PLR2004 - as above
 
 
 @_compiled  # type: ignore[misc,untyped-decorator,unused-ignore] # numba ships no types
@@ -80,24 +88,23 @@ def _fault(x: Array) -> int:
 def _counted(x: Array) -> tuple[int, Array, Array]:
     """Return a row's code, the sum of its counts and how many are above 0.
 
-    Loops of one idea each, which the compiler turns into vector instructions.
+    One loop without a branch, which the compiler turns into vector instructions.
     """
     bad = np.int32(0)
-    for k in range(x.shape[0]):
-        bad = np.int32(bad | np.int32(not ((x[k] >= 0) & (x[k] <= LARGEST_COUNT))))
-    if bad:
-        return _fault(x), 0, 0
-    for k in range(x.shape[0]):
-        bad = np.int32(bad | np.int32(np.int32(x[k]) != x[k]))
-    if bad:
-        return _fault(x), 0, 0
     total = np.int64(0)
+    nonzero = np.int32(0)
     for k in range(x.shape[0]):
-        total += np.int64(np.int32(x[k]))
-    nonzero = np.int64(0)
-    for k in range(x.shape[0]):
-        nonzero += np.int64(x[k] != 0)
-    return 0, total, nonzero
+        value = x[k]
+        is_within = (value >= 0) & (value <= LARGEST_COUNT)
+        # What lies outside int32 has no defined conversion to it.
+        count = np.int32(value if is_within else x.dtype.type(0))
+        is_whole = x.dtype.type(count) == value
+        bad = np.int32(bad | np.int32(not (is_within & is_whole)))
+        total += np.int64(count)
+        nonzero += np.int32(count != 0)
+    if bad:
+        return _fault(x), 0, 0
+    return 0, total, np.int64(nonzero)
 
 
 @_compiled  # type: ignore[misc,untyped-decorator,unused-ignore] # numba ships no types
@@ -119,43 +126,89 @@ def _merged(x: Array, g: Array, slots: Array) -> tuple[Array, Array, bool]:
 
 
 @_compiled  # type: ignore[misc,untyped-decorator,unused-ignore] # numba ships no types
+def _matched(g: Array, has_slot: Array, hits: Array) -> Array:
+    """Return the positions of the row's genes that have a slot; ``hits`` is room for them and one more.
+
+    Each position is written where the next match goes, and only a match moves that place on: no branch to mispredict.
+    """
+    m = np.uint64(0)
+    for k in range(g.shape[0]):
+        hits[m] = k
+        m += np.uint64(has_slot[np.uint64(g[k])])  # unsigned: the caller has checked the range
+    return hits[: np.int64(m)]
+
+
+@_compiled  # type: ignore[misc,untyped-decorator,unused-ignore] # numba ships no types
+def _log_counts(scale: float, logs: Array) -> None:
+    """Write the scaled log of each count from 0 up, on the grid."""
+    for count in range(logs.shape[0]):
+        logs[count] = np.floor(log1p(count * scale) * LOG_GRID + 0.5) * (1.0 / LOG_GRID)
+
+
+@_compiled  # type: ignore[misc,untyped-decorator,unused-ignore] # numba ships no types
 def _project(
-    x: Array, g: Array, slots: Array, weights: Array, caps: Array, scale: float, logs: Array, z: Array
+    x: Array,
+    g: Array,
+    slots: Array,
+    hits: Array,
+    weights: Array,
+    caps: Array,
+    scale: float,
+    logs: Array,
+    rows: Array,
+    values: Array,
+    z: Array,
 ) -> float:
-    """Add the row's genes to ``z`` and return its mitochondrial count; ``logs`` is room for looked-up logarithms."""
-    d = z.shape[0]
-    mito = 0.0
-    logs[:] = -1.0
-    for k in range(x.shape[0]):
-        slot = slots[g[k]]
-        if slot == 0:
-            continue
+    """Add the matched genes to ``z`` and return their mitochondrial count.
+
+    ``logs``, ``rows`` and ``values`` are room for the logarithms of small counts, for the atlas's genes of the row, and
+    for their values.
+    """
+    _log_counts(scale, logs)
+    mito, n = 0.0, np.uint64(0)
+    for k in range(hits.shape[0]):
+        hit = np.uint64(hits[k])
+        slot = slots[np.uint64(g[hit])]
+        count = np.int64(x[hit])
         if slot >= MITOCHONDRIAL:
-            mito += x[k]
+            mito += count
             slot -= MITOCHONDRIAL
-            if slot == 0:
-                continue
-        h = slot - 1
-        count = np.int64(x[k])
-        if count < _CACHED_COUNTS:
-            v = logs[count]
-            if v < 0.0:
-                v = math.floor(log1p(count * scale) * LOG_GRID + 0.5) / LOG_GRID
-                logs[count] = v
-        else:
-            v = math.floor(log1p(count * scale) * LOG_GRID + 0.5) / LOG_GRID
-        v = min(v, caps[h])
-        for j in range(d):
-            z[j] += v * weights[h, j]
+        row = np.uint64(slot - 1 if slot > 0 else 0)
+        v = logs[np.uint64(min(int(count), _CACHED_COUNTS - 1))]
+        if count >= _CACHED_COUNTS:
+            v = np.floor(log1p(count * scale) * LOG_GRID + 0.5) * (1.0 / LOG_GRID)
+        rows[n] = row
+        values[n] = min(v, caps[row])
+        n += np.uint64(slot > 0)
+    for k in range(n, n + np.uint64(3)):  # up to a whole number of fours
+        rows[k] = 0
+        values[k] = 0.0
+    for k in range(0, np.int64(n), 4):
+        w0, w1, w2, w3 = weights[rows[k]], weights[rows[k + 1]], weights[rows[k + 2]], weights[rows[k + 3]]
+        v0, v1, v2, v3 = values[k], values[k + 1], values[k + 2], values[k + 3]
+        for j in range(z.shape[0]):
+            z[j] += (v0 * w0[j] + v1 * w1[j]) + (v2 * w2[j] + v3 * w3[j])
     return mito
 
 
 @_compiled  # type: ignore[misc,untyped-decorator,unused-ignore] # numba ships no types
-def map_rows(  # noqa: C901, PLR0912 - one pass over the counts, each step a line of the module's docstring
+def _sum_exp(logits: Array, highest: float, scale: float, terms: Array) -> float:
+    """Return the sum of exp((logits - highest) scale); ``terms`` is room for its terms."""
+    for c in range(logits.shape[0]):
+        terms[c] = exp((logits[c] - highest) * scale)
+    total = 0.0
+    for c in range(logits.shape[0]):  # apart from the loop above, which is then vector instructions
+        total += terms[c]
+    return total
+
+
+@_compiled  # type: ignore[misc,untyped-decorator,unused-ignore] # numba ships no types
+def map_rows(  # noqa: C901, PLR0912, PLR0915 - one pass over the counts, each step a line of the module's docstring
     indptr: Array,
     indices: Array,
     data: Array,
     slots: Array,
+    has_slot: Array,
     weights: Array,
     offset: Array,
     caps: Array,
@@ -178,7 +231,10 @@ def map_rows(  # noqa: C901, PLR0912 - one pass over the counts, each step a lin
 ) -> tuple[int, int]:
     """Fill the output arrays row by row; return the code of the first row that is no row of counts, and that row."""
     d, C = coefficients.shape
-    z, logits, logs = np.empty(d), np.empty(C), np.empty(_CACHED_COUNTS)
+    z, logits, terms, logs = np.empty(d), np.empty(C), np.empty(C), np.empty(_CACHED_COUNTS)
+    longest = np.diff(indptr).max() if indptr.shape[0] > 1 else 0
+    hits = np.empty(longest + 1, dtype=np.int32)
+    rows, values = np.empty(longest + 4, dtype=np.uint64), np.empty(longest + 4)
     for i in range(indptr.shape[0] - 1):
         start, stop = indptr[i] - indptr[0], indptr[i + 1] - indptr[0]
         x, g = data[start:stop], indices[start:stop]
@@ -192,17 +248,19 @@ def map_rows(  # noqa: C901, PLR0912 - one pass over the counts, each step a lin
         for j in range(d):
             z[j] = -offset[j]
         if back:
-            counts, genes, in_range = _merged(x, g, slots)
+            merged, genes, in_range = _merged(x, g, slots)
             if not in_range:
                 return 5, i
             nonzero = np.int64(0)
-            for k in range(counts.shape[0]):
-                nonzero += np.int64(counts[k] != 0)
-            mito = _project(counts, genes, slots, weights, caps, scale, logs, z)
+            for k in range(merged.shape[0]):
+                nonzero += np.int64(merged[k] != 0)
+            found = _matched(genes, has_slot, hits)
+            mito = _project(merged, genes, slots, found, weights, caps, scale, logs, rows, values, z)
         else:
             if g.shape[0] > 0 and (g[0] < 0 or g[g.shape[0] - 1] >= slots.shape[0]):
                 return 5, i
-            mito = _project(x, g, slots, weights, caps, scale, logs, z)
+            found = _matched(g, has_slot, hits)
+            mito = _project(x, g, slots, found, weights, caps, scale, logs, rows, values, z)
         total_counts[i], n_genes[i], mito_counts[i] = total, nonzero, mito
         square = 0.0
         for j in range(d):
@@ -220,10 +278,8 @@ def map_rows(  # noqa: C901, PLR0912 - one pass over the counts, each step a lin
         for c in range(1, C):
             if logits[c] > logits[top]:
                 top = c
-        softened, tempered = 0.0, 0.0
-        for c in range(C):
-            softened += exp((logits[c] - logits[top]) / novelty_settings[0])
-            tempered += exp((logits[c] - logits[top]) * inverse_temperature)
+        softened = _sum_exp(logits, logits[top], 1.0 / novelty_settings[0], terms)
+        tempered = _sum_exp(logits, logits[top], inverse_temperature, terms)
         distance = 0.0
         for j in range(d):
             deviation = (z[j] - means[top, j]) * inverse_spreads[top, j]

@@ -44,7 +44,8 @@ class KernelTables:
     """An atlas laid out for one file's genes. G genes, d dimensions, C clusters; all float64 unless said."""
 
     slots: NDArray[np.int32]  # (n_file_genes,) 0, or atlas gene + 1, plus the mitochondrial bit
-    weights: NDArray[np.float64]  # (G, d), on a grid
+    has_slot: NDArray[np.uint8]  # (n_file_genes,) 1 where the slot is not 0: a table small enough for the first cache
+    weights: NDArray[np.float32]  # (G, d), on a grid
     offset: NDArray[np.float64]  # (d,) gene_means @ weights over the genes that the file has
     caps: NDArray[np.float64]  # (G,), on a grid
     coefficients: NDArray[np.float64]  # (d, C)
@@ -93,7 +94,8 @@ def prepare(atlas: Atlas, gene_match: GeneMatch, mito_mask: NDArray[np.bool_] | 
     novelty = atlas.card.novelty
     return KernelTables(
         slots=slots,
-        weights=weights,
+        has_slot=(slots != 0).astype(np.uint8),
+        weights=weights.astype(np.float32),  # exact on this grid, and half the bytes to fetch for each gene of a cell
         offset=means[present] @ weights[present],
         caps=np.floor(caps * LOG_GRID) / LOG_GRID,
         coefficients=np.ascontiguousarray(atlas.coefficients, dtype=np.float64),
@@ -112,13 +114,15 @@ def prepare(atlas: Atlas, gene_match: GeneMatch, mito_mask: NDArray[np.bool_] | 
 def _on_grid(weights: NDArray[np.float64], *, largest_log_count: float) -> NDArray[np.float64]:
     """Round weights so coarsely that a sum over all genes of log count times weight is exact in float64.
 
+    Every rounded weight is exact in float32 too.
+
     With log counts below 2^a on a grid of 2^-18, weights below 2^b and at most 2^g genes, a sum stays below
     2^(a + b + g); it is exact if the grid of the products is at least 2^(a + b + g - 53).
     """
     a = math.ceil(math.log2(largest_log_count)) if largest_log_count > 1 else 0
     b = math.ceil(math.log2(max(float(np.abs(weights).max(initial=0.0)), 1e-30)))
     g = math.ceil(math.log2(max(len(weights), 2))) + 1  # one bit more: the sum is then compared with the offset
-    grid = 2.0 ** -(53 - 18 - a - b - g)
+    grid = 2.0 ** (b - min(53 - 18 - a - g, 24))
     return np.ascontiguousarray(np.rint(weights / grid) * grid)
 
 
@@ -163,6 +167,7 @@ def map_block(
         indices,
         data,
         tables.slots,
+        tables.has_slot,
         tables.weights,
         tables.offset,
         tables.caps,
