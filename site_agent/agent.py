@@ -253,19 +253,21 @@ class Agent:
     def _versioned(self, report: LotReport) -> LotReport:
         """Return the report under the version that it leaves by: a lot that changed since it was sent takes the next.
 
-        The coordinator never replaces a report by other bytes of the same version.
+        The coordinator never replaces a report by other bytes of the same version. A lot that was refused and is
+        offered again passes over a version, since what was decided about its bytes is not decided again.
         """
+        again = self._airlock.times_offered_again(report.study, report.lot)
         sent = [
             each.report
             for each in self._airlock.held().values()
             if each.state is State.SENT and (each.study, each.lot) == (report.study, report.lot)
         ]
         if not sent:
-            return report
+            return pad(report.model_copy(update={"version": report.version + again})) if again else report
         latest = max(sent, key=lambda old: old.version)
         if pad(latest.model_copy(update={"version": report.version})) == report:
             return latest
-        return pad(report.model_copy(update={"version": latest.version + 1}))
+        return pad(report.model_copy(update={"version": latest.version + 1 + again}))
 
     def _decided(self, lot: JudgedLot, provenance: Provenance | None, rules: EffectiveRules, now: datetime) -> Held:
         known = self._airlock.held().get(sha256(encode(lot.report)))

@@ -5,12 +5,11 @@ is a log of events, and its state is what the events say: ``append_log`` keeps t
 argument. A damaged log stops everything: nothing may leave that cannot be shown to be approved.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
-
-from pydantic import ValidationError
 
 from protocol.codec import decode, encode, sha256
 from protocol.errors import ErrorCode, ProtocolError
@@ -18,8 +17,9 @@ from protocol.identifiers import Pseudonym, Sha256, StudyId, instant
 from protocol.policy import EffectiveRules
 from protocol.report import LotReport
 from protocol.signing import SigningKey
-from protocol.steward import Meaning, ReleaseDecision, seal_decision
+from protocol.steward import Meaning
 from shared.errors import InputError, RefusedError
+from site_agent.release.airlock_events import event_about, signed_decision
 from site_agent.release.append_log import AppendLog
 from site_agent.release.decisions import (
     EVENT_LIMIT,
@@ -53,6 +53,7 @@ class Airlock:
         self._log = log
         self._held: dict[Sha256, Held] = {}
         self._withheld: dict[tuple[StudyId, Pseudonym], frozenset[int]] = {}
+        self._again: Counter[tuple[StudyId, Pseudonym]] = Counter()
         self._known = 0
 
     def held(self) -> Mapping[Sha256, Held]:
@@ -98,7 +99,7 @@ class Airlock:
         for other in list(held.values()):
             superseded = (other.study, other.lot) == (report.study, report.lot)
             if superseded and (other.state, EventKind.VOIDED) in NEXT_STATE:
-                self._append(_event_about(other, EventKind.VOIDED, at), position)
+                self._append(event_about(other, EventKind.VOIDED, at), position)
                 position += 1
         event = AirlockEvent(
             kind=EventKind.SUBMITTED,
@@ -143,6 +144,28 @@ class Airlock:
         self._read()
         return self._withheld.get((study, lot), frozenset())
 
+    def times_offered_again(self, study: StudyId, lot: Pseudonym) -> int:
+        """Return how often a steward let a refused lot be offered again: so many versions are passed over."""
+        self._read()
+        return self._again[study, lot]
+
+    def offer_again(self, payload_sha256: Sha256, *, by: str, at: datetime, reason: str) -> None:
+        """Let a lot whose report was refused be offered again, as another version; the refusal stands as it was.
+
+        Raises
+        ------
+        InputError
+            If the airlock has no such report.
+        RefusedError
+            If it was not refused.
+        """
+        held, position = self._read()
+        old = found(held, payload_sha256)
+        if old.state is not State.REFUSED:
+            raise RefusedError(f"expected a report that was refused, found one that is {old.state.value}")
+        event = event_about(old, EventKind.OFFERED_AGAIN, at, by=by.strip(), reason=reason)
+        self._append(event.model_copy(update={"payload_sha256": None}), position)
+
     def withhold(
         self,
         payload_sha256: Sha256,
@@ -180,7 +203,7 @@ class Airlock:
                 f"expected a report that still waits, found one that is {old.state.value}",
                 hint="what has left cannot be withheld",
             )
-        event = _event_about(old, EventKind.WITHHELD, at, by=by.strip(), reason=reason or None)
+        event = event_about(old, EventKind.WITHHELD, at, by=by.strip(), reason=reason or None)
         event = event.model_copy(update={"payload_sha256": None, "clusters": tuple(sorted(clusters))})
         self._append(event, position)
         return self.submit(report, at=at, provenance=old.provenance)
@@ -287,10 +310,10 @@ class Airlock:
         key: SigningKey | None = None,
     ) -> Held:
         held, position = self._read()
-        event = _event_about(found(held, payload_sha256), kind, at, by=by, meaning=meaning, reason=reason)
+        event = event_about(found(held, payload_sha256), kind, at, by=by, meaning=meaning, reason=reason)
         decided = after(held[payload_sha256], event)
         if key is not None:
-            event = event.model_copy(update={"decision": _signed(event, held[payload_sha256], key)})
+            event = event.model_copy(update={"decision": signed_decision(event, held[payload_sha256], key)})
             decided = after(held[payload_sha256], event)
         self._append(event, position)
         return decided
@@ -305,6 +328,8 @@ class Airlock:
                 event = decode(AirlockEvent, record, limit=EVENT_LIMIT)
                 if event.kind is EventKind.WITHHELD:
                     self._withheld[event.study, event.lot] = frozenset(event.clusters)
+                elif event.kind is EventKind.OFFERED_AGAIN:
+                    self._again[event.study, event.lot] += 1
                 else:
                     apply(self._held, event)
             except (ProtocolError, RefusedError, InputError) as error:
@@ -314,50 +339,6 @@ class Airlock:
                 ) from None
             self._known += 1
         return self._held, self._known
-
-
-def _signed(event: AirlockEvent, held: Held, key: SigningKey) -> str:
-    assert event.by is not None  # noqa: S101 - a person decides, and has given a name
-    assert event.meaning is not None  # noqa: S101 - the same
-    decision = ReleaseDecision(
-        study=held.study,
-        site=held.report.site,
-        lot=held.lot,
-        payload_sha256=held.payload_sha256,
-        meaning=event.meaning,
-        by=event.by,
-        at=event.at,
-        reason=event.reason,
-    )
-    return seal_decision(decision, key).decode("ascii")
-
-
-def _event_about(
-    held: Held,
-    kind: EventKind,
-    at: datetime,
-    *,
-    by: str | None = None,
-    meaning: Meaning | None = None,
-    reason: str | None = None,
-) -> AirlockEvent:
-    try:
-        return AirlockEvent(
-            kind=kind,
-            at=instant(at),
-            payload_sha256=held.payload_sha256,
-            study=held.study,
-            lot=held.lot,
-            by=by,
-            meaning=meaning,
-            reason=reason,
-        )
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise InputError(
-            f"a decision: {place}: {problem['msg']}", hint="shorten it, and leave out line breaks"
-        ) from None
 
 
 def _same_lot(one: Provenance | None, other: Provenance | None) -> bool:

@@ -50,6 +50,7 @@ class EventKind(StrEnum):
     SENT = "sent"
     VOIDED = "voided"
     WITHHELD = "withheld"  # of a lot, whatever its report
+    OFFERED_AGAIN = "offered-again"  # of a lot whose report was refused: the next report takes another version
 
 
 NEXT_STATE: Final[Mapping[tuple[State, EventKind], State]] = {

@@ -75,6 +75,21 @@ def refuse(home: Home, item: ReviewItem, *, by: str, at: datetime, key: SigningK
     home.airlock().refuse(held.payload_sha256, by=by, at=at, key=key, reason=reason)
 
 
+def offer_again(home: Home, item: ReviewItem, *, by: str, at: datetime, reason: str) -> None:
+    """Let a lot whose report was refused be offered again: it waits anew once the coordinator has asked.
+
+    Raises
+    ------
+    RefusedError
+        If the report was not refused.
+    InputError
+        If no reason or no name is given.
+    """
+    if not reason.strip():
+        raise InputError("to offer again: expected a reason, found none", hint="give --reason TEXT")
+    home.airlock().offer_again(item.held.payload_sha256, by=_require_name(by), at=at, reason=reason.strip())
+
+
 def withhold(
     home: Home, item: ReviewItem, clusters: Collection[str], *, by: str, at: datetime, reason: str = ""
 ) -> Held:

@@ -184,6 +184,20 @@ def refuse(
     _receipt(home, items, "Refused", as_json=as_json)
 
 
+@review.command("offer-again")
+@click.argument("report")
+@click.option("--by", required=True, help="Your name.")
+@click.option("--reason", required=True, help="Why.")
+@home_option
+@json_option
+def offer_again(report: str, by: str, reason: str, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """Let the lot of a refused REPORT be offered again: it waits anew once the coordinator has asked."""
+    home = open_home(home_folder)
+    item = find_item(review_items(home), report)
+    acts.offer_again(home, item, by=by, at=_now(), reason=reason)
+    _receipt(home, [item], "To be offered again", as_json=as_json)
+
+
 @click.group("terms")
 def terms() -> None:
     """Read and accept a study's terms: nothing is computed for a study before."""

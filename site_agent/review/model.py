@@ -131,7 +131,7 @@ def held_back_lines(home: Home) -> tuple[HeldBackLine, ...]:
 
 
 def find_item(items: Sequence[ReviewItem], name: str) -> ReviewItem:
-    """Return the report that a steward names: by the first digits of its hash, or by the lot's own name if it waits.
+    """Return the report that a steward names: by the first digits of its hash, or by the lot's own name.
 
     Raises
     ------
@@ -139,7 +139,8 @@ def find_item(items: Sequence[ReviewItem], name: str) -> ReviewItem:
         If there is none, or more than one.
     """
     by_hash = [item for item in items if len(name) >= _PREFIX and item.held.payload_sha256.startswith(name)]
-    matches = by_hash or [item for item in items if item.waits and name in {item.lot_name, item.held.lot}]
+    by_name = [item for item in items if name in {item.lot_name, item.held.lot}]
+    matches = by_hash or [item for item in by_name if item.waits] or by_name
     if len(matches) != 1:
         waiting = ", ".join(f"{item.held.payload_sha256[:12]} ({item.lot_name})" for item in items if item.waits)
         raise InputError(

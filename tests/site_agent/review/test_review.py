@@ -218,6 +218,28 @@ def test_a_lot_that_a_rule_held_back_is_told_with_its_reason(a_home: AHome, run:
     assert run("review", "held-back").stdout == "No lot was held back by a rule.\n"
 
 
+def test_a_refused_lot_waits_again_only_once_a_steward_lets_it(waiting: AHome, run: Callable[..., Result]) -> None:
+    for name in THREE_LOTS:
+        act = acts.refuse if name == "BM-02" else acts.approve
+        act(waiting.home, item_named(waiting, name), by=WHO, at=NOW, key=waiting.steward, reason="as agreed")
+    assert len(said(waiting)[1].reports) == 2
+    with pytest.raises(RefusedError, match="was refused"):
+        acts.offer_again(waiting.home, item_named(waiting, "BM-01"), by=WHO, at=NOW, reason="why not")
+    assert run("review", "offer-again", "BM-02", "--by", WHO, "--reason", " ").exit_code == 1
+    assert len(said(waiting)[1].reports) == 2
+    assert run("review", "offer-again", "BM-02", "--by", WHO, "--reason", "the audit is over").exit_code == 0
+    assert said(waiting)[0].code is ErrorCode.AWAITING_STEWARD
+    again = item_named(waiting, "BM-02")
+    assert (again.held.report.version, again.held.state) == (2, State.PENDING)
+    acts.approve(waiting.home, again, by=WHO, at=NOW, key=waiting.steward)
+    assert len(said(waiting)[1].reports) == 3
+    assert len(said(waiting)[1].reports) == 3
+    # What changes later takes the versions after it.
+    waiting.source = Lots({**THREE_LOTS, "BM-02": (560, 460, 160)})
+    said(waiting)
+    assert item_named(waiting, "BM-02").held.report.version == 4
+
+
 TERMS = b"Findings are used for research only.\n"
 
 
