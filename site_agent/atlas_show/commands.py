@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from shared.errors import InputError
 from shared.runtime.console import json_option, print_json, print_table, remark
 
 # What the commands work with is imported within them: --help and wrong arguments answer at once.
@@ -24,6 +25,8 @@ def show(atlas: Path, page: Path | None, as_json: bool) -> None:  # noqa: FBT001
     from site_agent.atlas_show.shown import as_document, show_text  # noqa: PLC0415 - see above
     from site_agent.atlas_show.verification import read_atlas_file  # noqa: PLC0415 - see above
 
+    if page is not None and page.exists() and atlas.exists() and page.samefile(atlas):
+        raise InputError(f"{page}: expected another file than the atlas", hint="name a page, such as atlas.html")
     file = read_atlas_file(atlas)
     view = view_atlas(file.atlas, file.data)
     if page is not None:

@@ -19,7 +19,7 @@ from site_agent.atlas_show import tables
 from site_agent.atlas_show.map_drawing import map_drawing
 from site_agent.atlas_show.model import AtlasView
 from site_agent.atlas_show.revealing import what_it_may_reveal
-from site_agent.atlas_show.verdicts import LIMITS, RULES, Transferability
+from site_agent.atlas_show.verdicts import RULES, Transferability
 
 MOST_CLASSES_IN_MATRIX: Final = 30
 _SHADES: Final = (0.02, 0.1, 0.4, 0.75)  # shares of a row at which the ground turns a step darker
@@ -68,7 +68,6 @@ def render_page(view: AtlasView) -> bytes:
         icon=ICONS[view.verdict.state],
         reveal=what_it_may_reveal(view),
         rules=RULES,
-        limits=LIMITS,
         map=map_drawing(view.classes, title=_MAP_TITLE, description=f"{len(view.classes)} classes of {view.name}"),
         map_title=_MAP_TITLE,
         map_sentence=_MAP_SENTENCE.format(others=max(view.n_dimensions - 2, 0)),

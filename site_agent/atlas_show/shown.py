@@ -18,7 +18,7 @@ from site_agent.atlas_show.tables import (
     marker_rows,
     transfer_rows,
 )
-from site_agent.atlas_show.verdicts import LIMITS, RULES
+from site_agent.atlas_show.verdicts import RULES
 
 
 def show_text(atlas: Atlas, data: bytes) -> tuple[Rows, ...]:
@@ -45,7 +45,8 @@ def show_text(atlas: Atlas, data: bytes) -> tuple[Rows, ...]:
         held_rows(view),
         _sentences("What is not in the file", reveal.absent),
         _sentences("What it may reveal", reveal.risks),
-        _sentences("How the verdict is reached", (*RULES, *LIMITS)),
+        _sentences("How the verdict is reached", RULES),
+        _sentences("What the verdict does not mean", view.verdict.limits),
     )
     return tuple(table for table in tables if table.rows)
 
@@ -71,6 +72,7 @@ def as_document(view: AtlasView) -> Mapping[str, Any]:
             "code": view.verdict.state.value,
             "sentence": view.verdict.headline,
             "reasons": list(view.verdict.reasons),
+            "limits": list(view.verdict.limits),
         },
         "transfer": card.transfer.model_dump(mode="json"),
         "provenance": card.provenance.model_dump(mode="json"),

@@ -67,9 +67,13 @@ def transfer_rows(view: AtlasView) -> Rows:
             ),
             ("cells left unassigned", share_text(transfer.unassigned_share), "not kept"),
         ),
-        note=f"{counted(transfer.lots, 'lot')} left out, each mapped with an atlas fitted to the others. "
-        f"Intervals of shares are {'' if transfer.interval_calibrated else 'not '}calibrated."
-        + (f" {printable(transfer.reason).capitalize()}." if transfer.reason else ""),
+        note=(
+            f"{counted(transfer.lots, 'lot')} left out, each mapped with an atlas fitted to the others. "
+            if transfer.lots
+            else "No lot could be left out. "
+        )
+        + f"Intervals of shares are {'' if transfer.interval_calibrated else 'not '}calibrated."
+        + (f" The card says: {printable(transfer.reason)}." if transfer.reason else ""),
     )
 
 

@@ -64,13 +64,16 @@ RULES: Final = (
     "These limits are conventions that sort atlases for a reader. No test stands behind them.",
 )
 
-LIMITS: Final = (
-    (
-        "It was measured between the reference lots of this atlas. It does not promise the same for a lot of another "
-        "technique, tissue, handling or disease: the mapping of each lot reports its own novelty, shift "
-        "and gene coverage."
-    ),
-    "It does not say that the classes are right: they are the labels or clusters that the atlas was built with.",
+_OTHER_LOTS: Final = (
+    "It was measured between the reference lots of this atlas. It does not promise the same for a lot of another "
+    "technique, tissue, handling or disease: the mapping of each lot reports its own novelty, shift and gene coverage."
+)
+_NO_LOTS: Final = (
+    "It does not say that the atlas does badly. Errors below are between parts of the one reference lot, which are "
+    "more alike than two lots are."
+)
+_CLASSES: Final = (
+    "It does not say that the classes are right: they are the labels or clusters that the atlas was built with."
 )
 
 
@@ -94,6 +97,11 @@ class Verdict:
     def word(self) -> str:
         """The verdict in words."""
         return WORDS[self.state]
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What the verdict does not mean."""
+        return (_NO_LOTS if self.state is Transferability.NOT_MEASURED else _OTHER_LOTS, _CLASSES)
 
 
 def judge_class(*, lots: int, left_out_cells: int, recall: float | None, precision: float | None) -> ClassJudgement:

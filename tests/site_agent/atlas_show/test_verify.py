@@ -162,6 +162,12 @@ def test_show_writes_a_page_beside_the_text(folder: Path) -> None:
     assert "wrote" in done.stderr
 
 
+def test_the_page_never_replaces_the_atlas(folder: Path, three: Atlas) -> None:
+    done = _run("show", folder / "a.atlas", "--page", folder / "a.atlas")
+    assert done.exit_code == 1
+    assert (folder / "a.atlas").read_bytes() == to_bytes(three)
+
+
 def test_show_as_json_is_one_document(folder: Path) -> None:
     done = _run("show", folder / "a.atlas", "--json")
     assert json.loads(done.stdout)["verdict"]["code"] == "transfers-well"

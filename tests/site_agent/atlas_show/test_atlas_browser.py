@@ -1,0 +1,74 @@
+"""The page in a real Chromium: nothing clipped, nothing wider than the window or the paper, no policy broken."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+
+from site_agent.atlas_show.page import render_page
+from tests.site_agent.atlas_show.conftest import HOSTILE, renamed, viewed
+
+pytestmark = pytest.mark.browser
+
+_FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
+)  # fmt: skip
+_PAPER_WIDTH = round((210 - 2 * 14) / 25.4 * 96)
+_WIDER_THAN_THE_WINDOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth;"
+_CUT = """
+return [...document.querySelectorAll('.scroll, figure, dl, p, li, h1, h2, .verdict, .pair > div')]
+  .filter((box) => box.scrollWidth > box.clientWidth + 1 || box.getBoundingClientRect().right > innerWidth + 1)
+  .map((box) => box.className + ' ' + box.textContent.trim().slice(0, 60));
+"""
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is not None:
+        return found
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must have {name}, and it is absent")
+    pytest.skip(f"{name} is absent: this test looks at a page in a real browser")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    options = Options()
+    options.binary_location = _program("chromium")
+    for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(_program("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.mark.parametrize("lots", ["one", "three"])
+@pytest.mark.parametrize("name", ["", HOSTILE, "W" * 64])
+def test_nothing_is_cut_on_screen_or_paper_whatever_the_names(
+    browser: webdriver.Chrome, tmp_path: Path, lots: str, name: str, request: pytest.FixtureRequest
+) -> None:
+    atlas = request.getfixturevalue(lots)
+    path = tmp_path / "atlas.html"
+    path.write_bytes(render_page(viewed(renamed(atlas, name) if name else atlas)))
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "screen"})
+    browser.set_window_size(1200, 900)
+    browser.get(path.as_uri())
+    assert browser.execute_script(_WIDER_THAN_THE_WINDOW) <= 0
+    if not name:  # a long name may make a table scroll on a screen, never the page
+        assert browser.execute_script(_CUT) == []
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": _PAPER_WIDTH, "height": 1000, "deviceScaleFactor": 1, "mobile": False},
+    )
+    cut = browser.execute_script(_CUT)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert cut == []
+    assert [entry["message"] for entry in browser.get_log("browser")] == []  # type: ignore[no-untyped-call]  # selenium's own
