@@ -17,14 +17,18 @@ PLAN: Final = "plan"
 ANSWER: Final = "answer"
 REPORTS: Final = "reports"
 CODE: Final = "code"
+TERMS: Final = "terms"
+TERMS_LIMIT: Final = 128 * 1024
+"""The largest document of a study's terms, bytes; it travels with every query."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """What the coordinator sends: two sealed envelopes."""
+    """What the coordinator sends: two sealed envelopes, and the study's terms where it has any (SPEC 5.11)."""
 
     query: bytes
     plan: bytes
+    terms: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

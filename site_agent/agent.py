@@ -24,7 +24,7 @@ from typing import Protocol
 from protocol.codec import encode, sha256
 from protocol.envelopes import PayloadType, seal
 from protocol.errors import ErrorCode, ProtocolError
-from protocol.exchange import Ask, BareCode, Reply
+from protocol.exchange import TERMS_LIMIT, Ask, BareCode, Reply
 from protocol.identifiers import Pseudonym, Sha256, SiteId, StudyId, instant
 from protocol.ledger import LedgerEvent, LedgerRecord
 from protocol.plan import StudyPlan
@@ -145,14 +145,14 @@ class Agent:
             self._log(f"query refused: {error}")
             return BareCode(code=ErrorCode.INTERNAL)
         try:
-            return self._answered(query, ask.plan, now)
+            return self._answered(query, ask, now)
         except CrosslotError as error:  # the ledger: what cannot be written down is not said
             self._log(f"study {query.message.study}: {error}")
             return BareCode(code=ErrorCode.INTERNAL)
 
-    def _answered(self, query: Believed[Query], plan: bytes, now: datetime) -> Reply:
+    def _answered(self, query: Believed[Query], ask: Ask, now: datetime) -> Reply:
         try:
-            return self._reply(query, plan, now)
+            return self._reply(query, ask, now)
         except ProtocolError as error:
             self._log(f"study {query.message.study}: {error}")
             return self._said(query, AnswerStatus.REFUSED, error.code, now)
@@ -169,8 +169,8 @@ class Agent:
         self._write(LedgerEvent.ASKED, query.message.study, now, subject_sha256=query.payload_sha256)
         return query
 
-    def _reply(self, query: Believed[Query], plan_envelope: bytes, now: datetime) -> Reply:
-        plan = open_plan(plan_envelope, self._identity.coordinator)
+    def _reply(self, query: Believed[Query], ask: Ask, now: datetime) -> Reply:
+        plan = open_plan(ask.plan, self._identity.coordinator)
         check_asks_for(
             query.message,
             study=plan.message.study,
@@ -181,6 +181,8 @@ class Agent:
         if self._ledger.last_subject(LedgerEvent.POLICY_CHANGED) != rules.policy_sha256:
             self._write(LedgerEvent.POLICY_CHANGED, plan.message.study, now, subject_sha256=rules.policy_sha256)
         self._records.keep_plan(plan)
+        if ask.terms is not None and len(ask.terms) <= TERMS_LIMIT and sha256(ask.terms) == plan.message.terms_sha256:
+            self._records.keep_terms(plan.message.study, ask.terms)
         if not self._accepted(rules):
             return self._said(query, AnswerStatus.WAITING, ErrorCode.TERMS_NOT_ACCEPTED, now)
         offered = self._offered(rules)

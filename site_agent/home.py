@@ -9,7 +9,7 @@ Layout, everything readable by its owner only::
     keys/steward.pem  steward.pub  the steward's key, under a passphrase: signs decisions
     pseudonym.secret               turns names into pseudonyms; lost, the same lot gets another pseudonym
     airlock/  ledger/              append-only logs
-    studies/<study>/               plan.json, acceptance.json, held-back.json
+    studies/<study>/               plan.json, terms.txt, acceptance.json, held-back.json
     checkpoints/                   the coordinator's countersignatures of the ledger
     taken.json                     queries that were taken (SPEC 3.6)
 
@@ -27,6 +27,7 @@ from pydantic import Field
 from protocol.codec import decode, encode
 from protocol.envelopes import PayloadType, envelope_limit
 from protocol.errors import ErrorCode, ProtocolError
+from protocol.exchange import TERMS_LIMIT
 from protocol.identifiers import Instant, Nonce, Pseudonym, PublicKeyHex, SiteId, SiteSlug, StudyId
 from protocol.ledger import Checkpoint
 from protocol.message import Message
@@ -47,6 +48,7 @@ from site_agent.release.site_records import HeldBack
 
 SETTINGS_FILE: Final = "site.toml"
 POLICY_FILE: Final = "policy.toml"
+TERMS_FILE: Final = "terms.txt"
 SECRET_FILE: Final = "pseudonym.secret"  # noqa: S105 - a file's name
 _SECRET_BYTES: Final = 32
 _KEY_LIMIT: Final = 4_096
@@ -100,6 +102,20 @@ class FolderRecords:
     def keep_plan(self, plan: Believed[StudyPlan]) -> None:
         """Keep a study's signed plan; the latest counts."""
         write_atomically(self.study(plan.message.study) / "plan.json", plan.envelope, mode=PRIVATE)
+
+    def keep_terms(self, study: StudyId, terms: bytes) -> None:
+        """Keep the document of a study's terms."""
+        write_atomically(self.study(study) / TERMS_FILE, terms, mode=PRIVATE)
+
+    def terms(self, study: StudyId) -> bytes:
+        """Return the document of a study's terms, as it came with the plan.
+
+        Raises
+        ------
+        InputError
+            If none came.
+        """
+        return read_bounded(self.study(study) / TERMS_FILE, limit=TERMS_LIMIT, what="the study's terms")
 
     def acceptance(self, study: StudyId) -> bytes | None:
         """Return the steward's signed acceptance of a study's terms."""

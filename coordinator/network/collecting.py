@@ -170,6 +170,7 @@ def _one_round(
         log=log,
         reply_seconds=float(home.settings.reply_seconds),
         ask_refused=again,
+        terms=record.terms,
         keep_checkpoint=lambda name, data: write_atomically(home.study(study) / CHECKPOINTS_FOLDER / name, data),
     )
     with superlink.grid() as grid:

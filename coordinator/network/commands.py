@@ -125,13 +125,14 @@ def revoke(site: str, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001
 @click.command("publish")
 @click.argument("plan", metavar="STUDY", type=_PATH)
 @click.option("--atlas", type=_PATH, required=True, help="The atlas file that the plan names.")
+@click.option("--terms", type=_PATH, help="The document of terms that the plan names; it goes to the sites with it.")
 @home_option
 @json_option
-def publish(plan: Path, atlas: Path, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+def publish(plan: Path, atlas: Path, terms: Path | None, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
     """Publish STUDY, a signed plan or a draft (study.toml, signed here), with its atlas. Then it is fixed."""
     from coordinator.network.registry import publish as put  # noqa: PLC0415 - see above
 
-    done = put(CoordinatorHome(home_folder), plan, atlas).plan
+    done = put(CoordinatorHome(home_folder), plan, atlas, terms).plan
     said = {"success": True, "study": done.message.study, "plan_sha256": done.payload_sha256}
     if as_json:
         print_json(said)

@@ -20,7 +20,7 @@ from coordinator.collection import (
 from coordinator.evidence.checkpoints import countersign
 from coordinator.store import Store
 from protocol.errors import ErrorCode
-from protocol.exchange import ANSWER, CODE, MESSAGE_TYPE, PLAN, QUERY, RECORD, REPORTS
+from protocol.exchange import ANSWER, CODE, MESSAGE_TYPE, PLAN, QUERY, RECORD, REPORTS, TERMS
 from protocol.identifiers import SiteId
 from protocol.plan import StudyPlan
 from protocol.roster import Believed, Roster
@@ -46,6 +46,7 @@ class CollectionRun:
     reply_seconds: float = 3_600.0
     ask_refused: bool = False
     keep_checkpoint: Callable[[str, bytes], None] | None = None
+    terms: bytes | None = None
 
 
 def make_server_app(run: CollectionRun) -> ServerApp:
@@ -91,6 +92,8 @@ def collect_round(run: CollectionRun, grid: Grid) -> tuple[SiteId, ...]:
 
 def _message(query: OutgoingQuery, node: int, run: CollectionRun) -> Message:
     record = ConfigRecord({QUERY: query.envelope, PLAN: run.study.envelope})
+    if run.terms:
+        record[TERMS] = run.terms
     return Message(RecordDict({RECORD: record}), dst_node_id=node, message_type=MESSAGE_TYPE, ttl=run.reply_seconds)
 
 

@@ -10,8 +10,9 @@ from typing import Final
 from coordinator.atlas_signing import manifest_of
 from coordinator.home import CoordinatorHome
 from protocol.atlas_manifest import AtlasManifest
-from protocol.codec import encode
+from protocol.codec import encode, sha256
 from protocol.envelopes import PAYLOAD_LIMITS, PayloadType, envelope_limit, seal
+from protocol.exchange import TERMS_LIMIT
 from protocol.identifiers import Sha256, SiteId, StudyId
 from protocol.plan import StudyPlan
 from protocol.roster import Believed, open_from_coordinator, open_plan
@@ -22,6 +23,7 @@ from shared.runtime.files import appearing_whole, read_bounded, write_atomically
 
 PLAN_FILE: Final = "plan.json"
 MANIFEST_FILE: Final = "atlas-manifest.json"
+TERMS_FILE: Final = "terms.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +32,16 @@ class Published:
 
     plan: Believed[StudyPlan]
     manifest: Believed[AtlasManifest]
+    terms: bytes | None = None
 
 
-def publish(home: CoordinatorHome, plan_path: Path, atlas_path: Path) -> Published:
-    """Put a study and its atlas into the registry; a draft (``.toml``) is signed here, a signed plan is checked.
+def publish(home: CoordinatorHome, plan_path: Path, atlas_path: Path, terms_path: Path | None = None) -> Published:
+    """Put a study, its atlas and its terms into the registry; a draft is signed here, a signed plan is checked.
 
     Raises
     ------
     InputError
-        A file cannot be read, or the plan names another atlas.
+        A file cannot be read, or the plan names another atlas or other terms.
     RefusedError
         Another plan of this study was published before.
     """
@@ -52,6 +55,7 @@ def publish(home: CoordinatorHome, plan_path: Path, atlas_path: Path) -> Publish
             f"found in {atlas_path} {manifest.name!r} with {manifest.sha256}",
             hint="give the atlas that the plan names",
         )
+    terms = _terms(plan.message, terms_path)
     folder = home.study(plan.message.study)
     if folder.exists():
         earlier = published(home, plan.message.study)
@@ -65,7 +69,24 @@ def publish(home: CoordinatorHome, plan_path: Path, atlas_path: Path) -> Publish
     with appearing_whole(folder) as work:
         write_atomically(work / PLAN_FILE, plan.envelope)
         write_atomically(work / MANIFEST_FILE, seal(encode(manifest), PayloadType.ATLAS_MANIFEST, key))
+        if terms is not None:
+            write_atomically(work / TERMS_FILE, terms)
     return published(home, plan.message.study)
+
+
+def _terms(plan: StudyPlan, path: Path | None) -> bytes | None:
+    """Return the document of the terms, if it is the one that the plan names."""
+    if plan.terms_sha256 is None and path is None:
+        return None
+    if path is None:
+        raise InputError(f"{plan.study}: its plan names terms", hint="give the document: --terms FILE")
+    terms = read_bounded(path, limit=TERMS_LIMIT, what="the study's terms")
+    if sha256(terms) != plan.terms_sha256:
+        raise InputError(
+            f"{path}: expected the terms with SHA-256 {plan.terms_sha256}, found {sha256(terms)}",
+            hint='name the document in the draft: terms_sha256 = "..."',
+        )
+    return terms
 
 
 def published(home: CoordinatorHome, study: StudyId) -> Published:
@@ -85,7 +106,9 @@ def published(home: CoordinatorHome, study: StudyId) -> Published:
     manifest = read_bounded(
         folder / MANIFEST_FILE, limit=envelope_limit(PayloadType.ATLAS_MANIFEST), what="a signed manifest"
     )
+    terms = folder / TERMS_FILE
     return Published(
+        terms=read_bounded(terms, limit=TERMS_LIMIT, what="the study's terms") if terms.exists() else None,
         plan=open_plan(plan, key),
         manifest=open_from_coordinator(manifest, AtlasManifest, PayloadType.ATLAS_MANIFEST, key),
     )

@@ -11,7 +11,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from protocol.errors import ErrorCode
-from protocol.exchange import ACTION, ANSWER, CODE, PLAN, QUERY, RECORD, REPORTS, Ask, BareCode, Reply
+from protocol.exchange import ACTION, ANSWER, CODE, PLAN, QUERY, RECORD, REPORTS, TERMS, Ask, BareCode, Reply
 
 
 class Answering(Protocol):
@@ -43,7 +43,8 @@ def _answer(agent: Answering, message: Message, now: datetime) -> ConfigRecord:
     query, plan = (asked.get(QUERY), asked.get(PLAN)) if isinstance(asked, ConfigRecord) else (None, None)
     if not isinstance(query, bytes) or not isinstance(plan, bytes):
         return ConfigRecord({CODE: ErrorCode.MISSING_FIELD.value})
-    reply = agent.answer(Ask(query=query, plan=plan), now)
+    terms = asked.get(TERMS) if isinstance(asked, ConfigRecord) else None
+    reply = agent.answer(Ask(query=query, plan=plan, terms=terms if isinstance(terms, bytes) else None), now)
     if isinstance(reply, BareCode):
         return ConfigRecord({CODE: reply.code.value})
     return ConfigRecord({ANSWER: reply.answer, REPORTS: list(reply.reports)})

@@ -45,6 +45,9 @@ class SiteRecords(Protocol):
     def keep_plan(self, plan: Believed[StudyPlan]) -> None:
         """Keep a study's signed plan; the latest counts."""
 
+    def keep_terms(self, study: StudyId, terms: bytes) -> None:
+        """Keep the document of a study's terms, for the steward to read."""
+
     def acceptance(self, study: StudyId) -> bytes | None:
         """Return the steward's signed acceptance of a study's terms, None where there is none."""
 
@@ -59,6 +62,7 @@ class MemoryRecords:
         self.plans: dict[StudyId, bytes] = {}
         self.acceptances: dict[StudyId, bytes] = {}
         self.held_back: dict[StudyId, HeldBack] = {}
+        self.terms: dict[StudyId, bytes] = {}
         self._window = ReplayWindow()
 
     def taken(self) -> ReplayWindow:
@@ -72,6 +76,10 @@ class MemoryRecords:
     def keep_plan(self, plan: Believed[StudyPlan]) -> None:
         """Keep a study's signed plan."""
         self.plans[plan.message.study] = plan.envelope
+
+    def keep_terms(self, study: StudyId, terms: bytes) -> None:
+        """Keep the document of a study's terms."""
+        self.terms[study] = terms
 
     def acceptance(self, study: StudyId) -> bytes | None:
         """Return the steward's acceptance of a study's terms."""

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import click
 
+from protocol.codec import sha256
+from protocol.exchange import TERMS_LIMIT
 from protocol.identifiers import SiteId, StudyId
 from protocol.signing import SigningKey, VerifyingKey
 from shared.errors import InputError
@@ -31,7 +33,6 @@ from site_agent.review.shown import (
 
 _PATH: Final = click.Path(path_type=Path)
 _PASSPHRASE_LIMIT: Final = 4_096
-_TERMS_LIMIT: Final = 16 * 2**20
 
 home_option: Final = click.option(
     "--home",
@@ -203,13 +204,25 @@ def terms() -> None:
     """Read and accept a study's terms: nothing is computed for a study before."""
 
 
+@terms.command("show")
+@click.argument("study")
+@home_option
+def terms_show(study: str, home_folder: Path) -> None:
+    """Show the terms of STUDY, as they came with its plan, and their SHA-256."""
+    home = open_home(home_folder)
+    document = home.records.terms(StudyId(study))
+    click.echo(document.decode("utf-8", errors="replace"))
+    named = home.plan(StudyId(study)).message.terms_sha256 == sha256(document)
+    remark(f"SHA-256 {sha256(document)}: " + ("the plan names it" if named else "the plan names ANOTHER document"))
+
+
 @terms.command("accept")
 @click.argument("study")
-@click.option("--document", type=_PATH, required=True, help="The terms as the coordinator sent them.")
+@click.option("--document", type=_PATH, help="The terms, as you have them; without: as they came with the plan.")
 @_decision_options
 def accept(
     study: str,
-    document: Path,
+    document: Path | None,
     home_folder: Path,
     by: str,
     passphrase_file: Path | None,
@@ -217,7 +230,10 @@ def accept(
 ) -> None:
     """Accept the terms of STUDY by signature; the document must be the one that the signed plan names."""
     home = open_home(home_folder)
-    data = read_bounded(document, limit=_TERMS_LIMIT, what="the study's terms")
+    if document is None:
+        data = home.records.terms(StudyId(study))
+    else:
+        data = read_bounded(document, limit=TERMS_LIMIT, what="the study's terms")
     acts.accept_terms(home, StudyId(study), data, by=by, at=_now(), key=_steward_key(home, passphrase_file))
     if as_json:
         print_json({"success": True, "study": study})
