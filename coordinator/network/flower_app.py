@@ -27,6 +27,10 @@ from protocol.roster import Believed, Roster
 from protocol.signing import SigningKey
 
 
+# Flower's 3, 4 and 5: message, reply or node unavailable. The SuperLink says so itself, when the time of a message ends.
+_NOT_FROM_THE_SITE = frozenset({3, 4, 5})
+
+
 @dataclass(frozen=True, kw_only=True)
 class CollectionRun:
     """All that a collection needs, given from outside: keys, the store, the clock, the source of nonces.
@@ -132,7 +136,7 @@ def _contents(reply: Message | None) -> tuple[bytes | None, Sequence[bytes], Err
     if reply is None:
         return None, (), None
     if reply.has_error():
-        return None, (), ErrorCode.INTERNAL
+        return None, (), None if reply.error.code in _NOT_FROM_THE_SITE else ErrorCode.INTERNAL
     record = reply.content.get(RECORD)
     fields = record if isinstance(record, ConfigRecord) else ConfigRecord()
     code, answer, reports = fields.get(CODE), fields.get(ANSWER), fields.get(REPORTS, [])
