@@ -9,6 +9,7 @@ over lots without cells; what it lacks of a site is its three processes of about
 
 import argparse
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, iterate_object_tree
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, pull_objects
 from flwr.supernode import fleet_http_connection
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
@@ -51,7 +52,7 @@ from site_agent.release.airlock import Airlock
 from site_agent.release.append_log import MemoryLog
 from site_agent.release.ledger import Ledger
 from site_agent.release.site_records import MemoryRecords
-from tests.study_parts import THREE_LOTS, Lots
+from tests.study_parts import THREE_LOTS, Lots, make_plan
 from tests.study_with_cells import cell_study, make_study_plan
 
 POLL_SECONDS = 3.0  # as a SuperNode polls
@@ -94,7 +95,7 @@ def agent_of(home: CoordinatorHome, plan: StudyPlan, site: SiteId, key: SigningK
         airlock=Airlock(MemoryLog()),
         ledger=Ledger(MemoryLog(), site=site, key=key),
         records=MemoryRecords(),
-        log=lambda _line: None,
+        log=lambda line: print(line, file=sys.stderr),
     )
 
 
@@ -126,7 +127,8 @@ def live(network: NetworkHome, agent: Agent, stopped: threading.Event, problems:
             if run_id not in known:
                 get_fab(get_run(run_id).fab_hash, run_id)
                 known.add(run_id)
-            contents = {each.object_id: pull_object(run_id, each.object_id) for each in iterate_object_tree(tree)}
+            wanted = [each.object_id for each in iterate_object_tree(tree)]
+            contents = pull_objects(wanted, lambda identifier, run=run_id: pull_object(run, identifier))
             confirm(run_id, tree.object_id)
             whole = inflate_object_from_contents(tree.object_id, contents)
             assert isinstance(whole, Message)  # noqa: S101 - Flower sends messages
@@ -165,7 +167,7 @@ def processor_seconds(pids: Mapping[str, int]) -> dict[str, float]:
 def measure(n_sites: int, work: Path) -> None:
     """Enrol so many sites, let them idle, then collect one study of all of them; print what it took."""
     sites = tuple(SiteId(f"site-{number:04d}") for number in range(n_sites))
-    plan = make_study_plan(sites)
+    plan = make_plan(sites=sites).model_copy(update={"atlas": make_study_plan(sites).atlas})
     address = f"{LOOPBACK}:{free_port()}"
     home = init_home(work / "coordinator", address=address, listen=address, now=datetime.now(UTC))
     (work / "study.toml").write_bytes(write_study_draft(plan))
@@ -205,9 +207,9 @@ def measure(n_sites: int, work: Path) -> None:
             home,
             plan.study,
             deadline_seconds=300,
-            pause_seconds=1,
+            pause_seconds=0.2,
             show=lambda _now: None,
-            log=lambda _line: None,
+            log=lambda line: print(line, file=sys.stderr) if "delivered" not in line else None,
         )
         took = time.monotonic() - started
         reports = len(SqliteStore(home.store_path).reports(plan.study))
@@ -219,7 +221,7 @@ def measure(n_sites: int, work: Path) -> None:
             flush=True,
         )
         for line in problems[:3]:
-            print(line)
+            print(line, file=sys.stderr)
         stopped.set()
         for thread in threads:
             with suppress(RuntimeError):

@@ -5,7 +5,7 @@ A round is safe to break off at any moment: verified reports are stored as they 
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -157,7 +157,8 @@ def _one_round(
     asked = set(sites_to_ask(record.plan.message.sites, events))
     if again:
         asked |= sites_that_refused(record.plan.message.sites, events)
-    if not asked & set(nodes):
+    nodes = _next_in_turn(asked, nodes, events, home.settings.sites_per_round)
+    if not nodes:
         return
     run = CollectionRun(
         study=record.plan,
@@ -175,6 +176,18 @@ def _one_round(
     )
     with superlink.grid() as grid:
         collect_round(run, grid)
+
+
+def _next_in_turn(
+    asked: Collection[SiteId], nodes: Mapping[SiteId, int], events: Iterable[CollectionEvent], number: int
+) -> dict[SiteId, int]:
+    """Return the nodes that a round asks: so many at most, those first that were asked longest ago.
+
+    The SuperLink takes the messages of a round one after the other, and each message's time runs from its making.
+    """
+    last = {site: 0 if event is None else event.round for site, event in site_states(nodes, events).items()}
+    waiting = sorted((last[site], site) for site in asked if site in nodes)
+    return {site: nodes[site] for _, site in waiting[:number]}
 
 
 def write_envelopes(home: CoordinatorHome, study: StudyId) -> None:
