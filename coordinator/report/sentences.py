@@ -229,7 +229,8 @@ def suppression_finding(name: str, low: str, high: str) -> str:
 def validation_finding(held: int, tested: int, not_tested: int) -> str:
     """Return how the validation went."""
     said = (
-        f"Of {count_of(tested, 'test')} on validation lots, {held} held."
+        f'Of {count_of(tested, "test")} on validation lots, {held} held. "Not shown" goes the same way as in discovery '
+        'on too little evidence; "does not hold" goes the other way.'
         if tested
         else "Nothing could be tested on validation lots."
     )

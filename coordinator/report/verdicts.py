@@ -10,6 +10,7 @@ from coordinator.report.contents import VerdictBlock
 from coordinator.report.edition import names_one_of
 from coordinator.report.numbering import Numbering
 from coordinator.report.rounding import interval_text, p_equation, percent_text, rho_text
+from protocol.plan import Alternative
 from protocol.results import Association, EndpointCard, LeaveOneOut, ResultSet, ValidationRow, Verdict, VerdictCode
 from shared.statistics.study_size import StudySize, formula_power
 
@@ -139,7 +140,14 @@ def outcome(row: ValidationRow) -> str:
         case True:
             return texts.HOLDS
         case False:
-            return texts.DOES_NOT_HOLD
+            return texts.NOT_SHOWN if _goes_the_same_way(row) else texts.DOES_NOT_HOLD
+
+
+def _goes_the_same_way(row: ValidationRow) -> bool:
+    """Return whether the estimate has discovery's sign: then it is the evidence that is too little, not the effect."""
+    if row.rho is None:
+        return False
+    return row.rho < 0 if row.alternative is Alternative.LESS else row.rho > 0
 
 
 def _validated(row: ValidationRow) -> str:

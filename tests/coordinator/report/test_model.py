@@ -17,9 +17,10 @@ from coordinator.report.table import (
     association_rows,
     validation_rows,
 )
-from coordinator.report.verdicts import detectable_rho
+from coordinator.report.verdicts import detectable_rho, outcome
 from coordinator.study_data import PotencyReplicates
 from protocol.identifiers import EndpointId
+from protocol.plan import Alternative
 from protocol.results import VerdictCode
 from shared.errors import InputError
 from shared.statistics.study_size import StudySize
@@ -140,11 +141,12 @@ def test_validation_tells_what_holds_what_does_not_and_what_was_not_eligible(msc
     assert outcomes == {
         texts.ALL_TISSUES: texts.HOLDS,
         "bone marrow": texts.HOLDS,
-        "adipose": texts.DOES_NOT_HOLD,
+        "adipose": texts.NOT_SHOWN,
         "umbilical cord": texts.NOT_ELIGIBLE,
     }
     assert validation.finding.text == (
-        "Of 3 tests on validation lots, 2 held. 1 further row was not eligible or not testable."
+        'Of 3 tests on validation lots, 2 held. "Not shown" goes the same way as in discovery on too little evidence; '
+        '"does not hold" goes the other way. 1 further row was not eligible or not testable.'
     )
     reasons = {row[2]: row[-1] for row in _texts(validation.table)}
     assert reasons["umbilical cord"].endswith("(marker-not-expressed)")
@@ -243,7 +245,7 @@ def test_console_table_rounds_as_the_page_does(msc: Study) -> None:
     assert [row[texts.COLUMN_ADJUSTED] for row in console] == [row[4] for row in page]
     validated = [dict(zip(VALIDATION_COLUMNS, row, strict=True)) for row in validation_rows(msc.results)]
     assert [row[texts.COLUMN_STATE] for row in validated] == [
-        texts.HOLDS, texts.HOLDS, texts.DOES_NOT_HOLD, texts.NOT_ELIGIBLE,
+        texts.HOLDS, texts.HOLDS, texts.NOT_SHOWN, texts.NOT_ELIGIBLE,
     ]  # fmt: skip
 
 
@@ -286,9 +288,18 @@ def test_verdict_tells_the_validation_tissue_by_tissue(msc: Study) -> None:
     assert told[0].removeprefix("In validation lots: ").split("; ") == [
         "all tissues, stratified ✓ holds (8 lots)",
         "bone marrow ✓ holds (4 lots)",
-        "adipose ✕ does not hold (4 lots)",
+        "adipose ○ not shown (4 lots)",
         "umbilical cord – not eligible (5 lots).",
     ]
+
+
+def test_only_the_other_direction_does_not_hold(msc: Study) -> None:
+    row = next(row for row in msc.results.validation if row.holds is False)
+    assert row.rho is not None
+    assert outcome(row) == texts.NOT_SHOWN
+    assert outcome(row.model_copy(update={"rho": -row.rho})) == texts.DOES_NOT_HOLD
+    other_way = row.model_copy(update={"rho": -row.rho, "alternative": Alternative.LESS})
+    assert outcome(other_way) == texts.NOT_SHOWN
 
 
 def test_study_of_shares_alone_shows_no_number_of_cells(pbmc: Study) -> None:
