@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -128,7 +129,7 @@ def live(network: NetworkHome, agent: Agent, stopped: threading.Event, problems:
                 get_fab(get_run(run_id).fab_hash, run_id)
                 known.add(run_id)
             wanted = [each.object_id for each in iterate_object_tree(tree)]
-            contents = pull_objects(wanted, lambda identifier, run=run_id: pull_object(run, identifier))
+            contents = pull_objects(wanted, partial(pull_object, run_id))
             confirm(run_id, tree.object_id)
             whole = inflate_object_from_contents(tree.object_id, contents)
             assert isinstance(whole, Message)  # noqa: S101 - Flower sends messages

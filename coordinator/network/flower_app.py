@@ -26,8 +26,7 @@ from protocol.plan import StudyPlan
 from protocol.roster import Believed, Roster
 from protocol.signing import SigningKey
 
-
-# Flower's 3, 4 and 5: message, reply or node unavailable. The SuperLink says so itself, when the time of a message ends.
+# Flower's 3, 4, 5: message, reply or node unavailable. The SuperLink says so itself, once a message's time is over.
 _NOT_FROM_THE_SITE = frozenset({3, 4, 5})
 
 
