@@ -241,6 +241,7 @@ def serve(parts: GatewayParts, listen: str) -> tuple[Any, int]:
             ("grpc.max_receive_message_length", calls.MAXIMUM_MESSAGE_BYTES),
             ("grpc.max_send_message_length", calls.MAXIMUM_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),  # sites ask after a silent line each minute
             ("grpc.max_concurrent_streams", settings.maximum_concurrent_calls),
         ],
         maximum_concurrent_rpcs=8 * settings.gateway_threads,

@@ -27,6 +27,7 @@ class PaperSuperLink:
 
     nodes_known: dict[bytes, int] = field(default_factory=dict)
     calls: list[httpx.Request] = field(default_factory=list)
+    away: bool = False
 
     def register(self, nodes: Mapping[str, bytes]) -> Mapping[str, int]:
         for key in nodes.values():
@@ -34,6 +35,8 @@ class PaperSuperLink:
         return {name: self.nodes_known[key] for name, key in nodes.items()}
 
     def handle(self, request: httpx.Request) -> httpx.Response:
+        if self.away:
+            raise httpx.ConnectError("nobody is there")
         self.calls.append(request)
         return httpx.Response(200, content=b"reply", headers={"content-type": "application/x-protobuf"})
 

@@ -287,3 +287,15 @@ def test_a_gateway_that_speaks_for_another_coordinator_is_not_believed(gateway: 
     with pytest.raises(ProtocolError, match="another coordinator"):
         join(home, invite, SigningKey.generate(), now=NOW)
     assert not home.joined
+
+
+def test_a_superlink_that_is_away_is_told_as_such_and_logged_once(gateway: LiveGateway) -> None:
+    home = gateway.join("kyoto")
+    client = gateway.client(home)
+    gateway.superlink.away = True
+    away = [client.call(calls.RELAY, relay_request(home, signature=f"a{number}")).status for number in range(3)]
+    gateway.superlink.away = False
+    back = client.call(calls.RELAY, relay_request(home, signature="b")).status
+    client.close()
+    assert (away, back) == ([503] * 3, 200)  # Flower's client tries again on 503
+    assert sum("does not answer" in line for line in gateway.log) == 1
