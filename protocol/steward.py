@@ -39,6 +39,7 @@ class ReleaseDecision(Message):
     by: Label
     at: Instant
     reason: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
+    warnings_sha256: Digest | None = None  # of all that the rules warned of when it was made
 
 
 class TermsAcceptance(Message):

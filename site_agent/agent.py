@@ -51,6 +51,7 @@ from site_agent.release.lots_together import JudgedLot, judge_together
 from site_agent.release.offers import Offer
 from site_agent.release.site_records import HeldBack, HeldBackLot, SiteRecords
 from site_agent.release.summaries import pad
+from site_agent.release.verdicts import warnings_sha256
 from site_agent.release.withheld_clusters import withhold_clusters
 
 # A source of reports that needs time, or that failed, has refused nothing: it is asked again.
@@ -279,7 +280,14 @@ class Agent:
         if held.state is State.PENDING and rules.auto_approved and not lot.needs_review:
             self._write_about(held, LedgerEvent.APPROVED, now, automatic=True)
             self._airlock.approve_by_policy(held.payload_sha256, rules, at=now)
-        return self._airlock.find(held.payload_sha256)
+        held = self._airlock.find(held.payload_sha256)
+        warned = warnings_sha256(lot.verdicts)
+        if held.state is not State.APPROVED or held.approval is None or warned is None:
+            return held
+        if held.approval.automatic or held.approval.warnings_sha256 != warned:
+            # What left meanwhile makes a rule warn of what the steward had not seen: the steward looks again.
+            return self._airlock.reopen(held.payload_sha256, at=now)
+        return held
 
     def _released(
         self, query: Believed[Query], approved: Sequence[Held], rules: EffectiveRules, now: datetime

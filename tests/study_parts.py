@@ -22,7 +22,7 @@ from protocol.plan import (
     QualityLimits,
     StudyPlan,
 )
-from protocol.policy import EffectiveRules, SitePolicy, effective, write_policy
+from protocol.policy import EffectiveRules, SitePolicy, effective, policy_or_refuse, write_policy
 from protocol.queries import Query
 from protocol.report import LotReport, Software
 from protocol.roster import Believed, Roster, SiteKey, open_plan
@@ -31,10 +31,12 @@ from site_agent.agent import Agent, ReportSource, SiteIdentity
 from site_agent.release.airlock import Airlock
 from site_agent.release.append_log import MemoryLog
 from site_agent.release.decisions import Held
+from site_agent.release.disclosure import judge
 from site_agent.release.ledger import Ledger
 from site_agent.release.offers import Offer
 from site_agent.release.site_records import MemoryRecords
 from site_agent.release.summaries import MappedLot, summarise
+from site_agent.release.verdicts import warnings_sha256
 
 NOW = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
 STUDY = StudyId("vegf-2026")
@@ -214,7 +216,12 @@ class Site:
 
     def approve(self, held: Held, *, reason: str | None = None) -> None:
         """Decide as the site's steward would: these bytes may leave."""
-        self.airlock.approve(held.payload_sha256, by="A. Steward", at=NOW, key=STEWARD, reason=reason)
+        rules = effective(policy_or_refuse(self.policy), make_plan(study=held.study, sites=(self.site,)))
+        earlier = self.airlock.earlier(held.report, held.provenance)
+        seen = warnings_sha256(judge(held.report, rules, lots_offered=2, earlier=earlier))
+        self.airlock.approve(
+            held.payload_sha256, by="A. Steward", at=NOW, key=STEWARD, reason=reason, warnings_sha256=seen
+        )
 
     def refuse(self, held: Held) -> None:
         """Decide as the site's steward would: these bytes stay."""

@@ -117,7 +117,8 @@ class Airlock:
     def earlier(self, report: LotReport, provenance: Provenance | None) -> tuple[EarlierRelease, ...]:
         """Return everything that was sent of a report's lot before: what the disclosure rules are closed over.
 
-        The same bytes sent again tell nothing new and are left out. Where a provenance is unknown, a lot is known
+        What was sent already tells nothing new by being sent again: nothing is earlier than it. Where a provenance is
+        unknown, a lot is known
         again within its study only, and its cells are taken for others.
 
         Parameters
@@ -127,7 +128,9 @@ class Airlock:
         provenance
             What it was made of.
         """
-        payload_sha256 = sha256(encode(report))
+        known = self.held().get(sha256(encode(report)))
+        if known is not None and known.state is State.SENT:
+            return ()
         return tuple(
             EarlierRelease(
                 report=held.report,
@@ -135,7 +138,6 @@ class Airlock:
             )
             for held in self.held().values()
             if held.state is State.SENT
-            and held.payload_sha256 != payload_sha256
             and ((held.study, held.lot) == (report.study, report.lot) or _same_lot(held.provenance, provenance))
         )
 
@@ -209,9 +211,19 @@ class Airlock:
         return self.submit(report, at=at, provenance=old.provenance)
 
     def approve(
-        self, payload_sha256: Sha256, *, by: str, at: datetime, key: SigningKey, reason: str | None = None
+        self,
+        payload_sha256: Sha256,
+        *,
+        by: str,
+        at: datetime,
+        key: SigningKey,
+        reason: str | None = None,
+        warnings_sha256: Sha256 | None = None,
     ) -> Approval:
         """Return a person's approval of one waiting report, signed by the steward's key and recorded.
+
+        ``warnings_sha256`` is of what the rules warn of (``verdicts.warnings_sha256``): the approval holds against no
+        other warning.
 
         Raises
         ------
@@ -224,7 +236,13 @@ class Airlock:
         if not name or name == AUTOMATIC:
             raise InputError("an approval: expected the name of the person who approves", hint="give --by NAME")
         return self._approve(
-            payload_sha256, by=name, at=at, meaning=Meaning.APPROVED_FOR_RELEASE, reason=reason or None, key=key
+            payload_sha256,
+            by=name,
+            at=at,
+            meaning=Meaning.APPROVED_FOR_RELEASE,
+            reason=reason or None,
+            key=key,
+            warnings_sha256=warnings_sha256,
         )
 
     def approve_by_policy(self, payload_sha256: Sha256, rules: EffectiveRules, *, at: datetime) -> Approval:
@@ -271,6 +289,18 @@ class Airlock:
             key=key,
         )
 
+    def reopen(self, payload_sha256: Sha256, *, at: datetime) -> Held:
+        """Return an approved report that waits again: a rule warns of what was not seen when it was approved.
+
+        Raises
+        ------
+        InputError
+            If the airlock has no such report.
+        RefusedError
+            If it is not approved.
+        """
+        return self._decide(payload_sha256, EventKind.REOPENED, at)
+
     def mark_sent(self, payload_sha256: Sha256, *, at: datetime) -> None:
         """Record that an approved report was handed to the network.
 
@@ -292,8 +322,18 @@ class Airlock:
         meaning: Meaning,
         reason: str | None,
         key: SigningKey | None = None,
+        warnings_sha256: Sha256 | None = None,
     ) -> Approval:
-        decided = self._decide(payload_sha256, EventKind.APPROVED, at, by=by, meaning=meaning, reason=reason, key=key)
+        decided = self._decide(
+            payload_sha256,
+            EventKind.APPROVED,
+            at,
+            by=by,
+            meaning=meaning,
+            reason=reason,
+            key=key,
+            warnings_sha256=warnings_sha256,
+        )
         approval = decided.approval
         assert approval is not None  # noqa: S101 - an approved report has its approval
         return approval
@@ -308,9 +348,11 @@ class Airlock:
         meaning: Meaning | None = None,
         reason: str | None = None,
         key: SigningKey | None = None,
+        warnings_sha256: Sha256 | None = None,
     ) -> Held:
         held, position = self._read()
         event = event_about(found(held, payload_sha256), kind, at, by=by, meaning=meaning, reason=reason)
+        event = event.model_copy(update={"warnings_sha256": warnings_sha256})
         decided = after(held[payload_sha256], event)
         if key is not None:
             event = event.model_copy(update={"decision": signed_decision(event, held[payload_sha256], key)})

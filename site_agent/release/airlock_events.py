@@ -24,6 +24,7 @@ def signed_decision(event: AirlockEvent, held: Held, key: SigningKey) -> str:
         by=event.by,
         at=event.at,
         reason=event.reason,
+        warnings_sha256=event.warnings_sha256,
     )
     return seal_decision(decision, key).decode("ascii")
 

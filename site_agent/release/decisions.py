@@ -2,6 +2,7 @@
 
     pending --approve--> approved --send--> sent
     pending --refuse---> refused
+    approved --a rule warns of what was not seen--> pending
     pending, approved --a changed report of the same lot--> voided --the same bytes again--> pending
 
 An approval is for exact bytes: it names the SHA-256 of the payload, who approved it, when, what the signature means,
@@ -49,6 +50,7 @@ class EventKind(StrEnum):
     REFUSED = "refused"
     SENT = "sent"
     VOIDED = "voided"
+    REOPENED = "reopened"  # a rule warns of what the steward had not seen
     WITHHELD = "withheld"  # of a lot, whatever its report
     OFFERED_AGAIN = "offered-again"  # of a lot whose report was refused: the next report takes another version
 
@@ -59,6 +61,7 @@ NEXT_STATE: Final[Mapping[tuple[State, EventKind], State]] = {
     (State.PENDING, EventKind.VOIDED): State.VOIDED,
     (State.APPROVED, EventKind.VOIDED): State.VOIDED,
     (State.APPROVED, EventKind.SENT): State.SENT,
+    (State.APPROVED, EventKind.REOPENED): State.PENDING,
 }
 """The only ways between states; every other is refused."""
 
@@ -79,6 +82,7 @@ class AirlockEvent(Message):
     by: Label | None = None
     meaning: Meaning | None = None
     reason: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
+    warnings_sha256: Digest | None = None  # of an approval, what the rules warned of
     decision: Annotated[str, Field(max_length=DECISION_LIMIT)] | None = None  # the steward's signed envelope
 
 
@@ -112,6 +116,8 @@ class Approval:
         What the signature means.
     reason
         Why, where a rule warned.
+    warnings_sha256
+        Of all that the rules warned of when it was given; None where none did.
     decision
         The steward's signed envelope; None where the policy decided.
     """
@@ -121,6 +127,7 @@ class Approval:
     at: Instant
     meaning: Meaning
     reason: str | None = None
+    warnings_sha256: Sha256 | None = None
     decision: bytes | None = None
 
     @property
@@ -201,7 +208,7 @@ def after(held: Held, event: AirlockEvent) -> Held:
         )
     if event.kind is EventKind.REFUSED:
         return replace(held, state=state, refusal_reason=event.reason, refused_by=event.by)
-    if event.kind is EventKind.VOIDED:
+    if event.kind in {EventKind.VOIDED, EventKind.REOPENED}:
         return replace(held, state=state, approval=None)
     if event.kind is EventKind.SENT:
         return replace(held, state=state)
@@ -213,6 +220,7 @@ def after(held: Held, event: AirlockEvent) -> Held:
         at=event.at,
         meaning=event.meaning,
         reason=event.reason,
+        warnings_sha256=event.warnings_sha256,
         decision=None if event.decision is None else event.decision.encode(),
     )
     return replace(held, state=state, approval=approval)

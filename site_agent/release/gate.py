@@ -7,7 +7,7 @@ In this order, and nothing is sealed before the last (SPEC 5.9):
 2. The report is what its bytes say: they decode to it and to nothing else.
 3. Every disclosure rule is judged anew, on the report as it would leave. One fail, and nothing leaves.
 4. An approval for exactly these bytes exists: the policy's own, or one that the steward's key signed. Approval against
-   a warning has its reason, and a person's name.
+   a warning has its reason, a person's name, and names that very warning.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ from shared.errors import InternalError
 from site_agent.release.decisions import Approval
 from site_agent.release.disclosure import judge
 from site_agent.release.earlier_releases import EarlierRelease
-from site_agent.release.verdicts import Outcome, RuleId, Verdict
+from site_agent.release.verdicts import Outcome, RuleId, Verdict, warnings_sha256
 
 RULE_OF_FIELD: Final[Mapping[str, RuleId]] = {
     "schema_id": RuleId.SCOPE,
@@ -142,8 +142,9 @@ def release(
         _check_signed(approval, report, steward)
     elif not rules.auto_approved:
         raise ProtocolError(ErrorCode.NOT_APPROVED, "The policy does not let this study's releases leave unseen.")
-    warned = any(verdict.outcome is Outcome.REVIEW for verdict in verdicts)
-    if warned and (approval.automatic or not approval.reason):
+    warnings = warnings_sha256(verdicts)
+    seen = approval.reason is not None and approval.warnings_sha256 == warnings
+    if warnings is not None and (approval.automatic or not seen):
         raise ProtocolError(
             ErrorCode.NOT_APPROVED,
             "A rule asks for a person's review.",
@@ -171,6 +172,7 @@ def _check_signed(approval: Approval, report: LotReport, steward: VerifyingKey |
         by=approval.by,
         at=approval.at,
         reason=approval.reason,
+        warnings_sha256=approval.warnings_sha256,
     )
     if signed != expected:
         raise ProtocolError(ErrorCode.NOT_APPROVED, "The steward signed another decision.")

@@ -1,8 +1,11 @@
 """What a disclosure rule says: pass, review or fail, by whose threshold, about which fields, and why."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from protocol.codec import canonical_json, sha256
+from protocol.identifiers import Sha256
 from protocol.policy import Threshold
 
 
@@ -59,3 +62,13 @@ def failed(rule: RuleId, fields: tuple[str, ...], reason: str, threshold: Thresh
 def passed(rule: RuleId, reason: str, threshold: Threshold | None = None) -> Verdict:
     """Return the verdict that a rule holds."""
     return Verdict(rule=rule, outcome=Outcome.PASS, threshold=threshold, reason=reason)
+
+
+def warnings_sha256(verdicts: Sequence[Verdict]) -> Sha256 | None:
+    """Return the hash of everything that the rules warn of, None where none does: what a person saw when approving."""
+    warnings = [
+        [verdict.rule.value, list(verdict.fields), verdict.reason]
+        for verdict in verdicts
+        if verdict.outcome is Outcome.REVIEW
+    ]
+    return sha256(canonical_json(sorted(warnings))) if warnings else None

@@ -15,7 +15,7 @@ from protocol.steward import TermsAcceptance, seal_acceptance
 from shared.errors import InputError, RefusedError
 from site_agent.home import Home
 from site_agent.release.decisions import NEXT_STATE, EventKind, Held
-from site_agent.release.verdicts import Outcome
+from site_agent.release.verdicts import Outcome, warnings_sha256
 from site_agent.release.withheld_clusters import withhold_clusters
 from site_agent.review.model import ReviewItem, rules_for, verdicts_of
 
@@ -52,7 +52,14 @@ def approve(home: Home, item: ReviewItem, *, by: str, at: datetime, key: Signing
     _require_steward(home, key)
     _require_name(by)
     _write(home, held, LedgerEvent.APPROVED, at)
-    home.airlock().approve(held.payload_sha256, by=by, at=at, key=key, reason=reason.strip() or None)
+    home.airlock().approve(
+        held.payload_sha256,
+        by=by,
+        at=at,
+        key=key,
+        reason=reason.strip() or None,
+        warnings_sha256=warnings_sha256(verdicts),
+    )
 
 
 def refuse(home: Home, item: ReviewItem, *, by: str, at: datetime, key: SigningKey, reason: str) -> None:

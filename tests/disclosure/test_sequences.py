@@ -39,7 +39,7 @@ from site_agent.release.offers import Offer
 from site_agent.release.site_records import MemoryRecords
 from site_agent.release.summaries import MappedLot, provenance_of, summarise
 from site_agent.release.suppression import CountTable, hidden_below, implied_bounds, named_parts, table_of
-from site_agent.release.verdicts import Outcome
+from site_agent.release.verdicts import Outcome, warnings_sha256
 from site_agent.release.withheld_clusters import withhold_clusters
 from tests.study_parts import (
     COORDINATOR,
@@ -174,7 +174,8 @@ class World:
             verdicts = judge(held.report, self.rules(plan), lots_offered=len(LOTS), earlier=earlier)
             if any(verdict.outcome is Outcome.REVIEW for verdict in verdicts):
                 self.warned.add(held.payload_sha256)
-            self.airlock.approve(held.payload_sha256, by="A", at=NOW, key=STEWARD, reason=reason)
+            seen = warnings_sha256(verdicts)
+            self.airlock.approve(held.payload_sha256, by="A", at=NOW, key=STEWARD, reason=reason, warnings_sha256=seen)
 
     def _is_of(self, report: LotReport, plan: StudyPlan) -> bool:
         return report.plan_sha256 == self.rules(plan).plan_sha256

@@ -19,8 +19,10 @@ from shared.errors import InternalError
 from site_agent.release.airlock import Airlock
 from site_agent.release.append_log import MemoryLog
 from site_agent.release.decisions import Approval
+from site_agent.release.disclosure import judge
 from site_agent.release.earlier_releases import EarlierRelease
 from site_agent.release.gate import RULE_OF_FIELD, DisclosureError, check_every_field_is_known, release
+from site_agent.release.verdicts import warnings_sha256
 
 pytestmark = pytest.mark.disclosure
 
@@ -40,6 +42,7 @@ def _approval(report: LotReport, **changes: Any) -> Approval:  # noqa: ANN401 - 
         "at": Instant("2026-11-20T08:00:00Z"),
         "meaning": Meaning.APPROVED_FOR_RELEASE,
         "reason": None,
+        "warnings_sha256": None,
         **changes,
     }
     if fields["meaning"] is Meaning.APPROVED_FOR_RELEASE and "decision" not in changes:
@@ -49,7 +52,7 @@ def _approval(report: LotReport, **changes: Any) -> Approval:  # noqa: ANN401 - 
 
 def _signed(report: LotReport, fields: dict[str, Any], key: SigningKey = STEWARD) -> bytes:
     # Constructed without being checked: some of these reports are not valid, and the gate must find out by itself.
-    named = {name: fields[name] for name in ("payload_sha256", "by", "at", "meaning", "reason")}
+    named = {name: fields[name] for name in ("payload_sha256", "by", "at", "meaning", "reason", "warnings_sha256")}
     return seal_decision(
         ReleaseDecision.model_construct(study=report.study, site=report.site, lot=report.lot, **named), key
     )
@@ -100,7 +103,13 @@ def test_an_approval_that_the_stewards_key_did_not_sign_does_not_count(
 ) -> None:
     report, other = make_report(rules, 1200, 500, 290, 7, 3), make_report(rules, 1201, 500, 290, 7, 3)
     sound = _approval(report)
-    fields = {"payload_sha256": sound.payload_sha256, "by": sound.by, "at": sound.at, "meaning": sound.meaning}
+    fields: dict[str, Any] = {
+        "payload_sha256": sound.payload_sha256,
+        "by": sound.by,
+        "at": sound.at,
+        "meaning": sound.meaning,
+        "warnings_sha256": None,
+    }
 
     def code(approval: Approval, steward: VerifyingKey | None = STEWARD.verifying_key) -> ErrorCode:
         return _code(lambda: release(report, rules, approval, key, lots_offered=2, steward=steward))
@@ -161,7 +170,14 @@ def test_against_a_warning_a_person_must_say_why(
     assert _code(lambda: attempt(_approval(report))) is ErrorCode.NOT_APPROVED
     unseen = _approval(report, meaning=Meaning.RELEASED_BY_POLICY, reason="auto_approve")
     assert _code(lambda: attempt(unseen)) is ErrorCode.NOT_APPROVED
-    assert attempt(_approval(report, reason="It was public before."))
+    warned = warnings_sha256(judge(report, rules, lots_offered=2, earlier=(shown,)))
+    assert warned is not None
+    # A reason that was given before the rule warned, or against another warning, does not count.
+    assert _code(lambda: attempt(_approval(report, reason="It was public."))) is ErrorCode.NOT_APPROVED
+    other = _approval(report, reason="It was public.", warnings_sha256=Sha256("f" * 64))
+    assert _code(lambda: attempt(other)) is ErrorCode.NOT_APPROVED
+    assert _code(lambda: attempt(_approval(report, warnings_sha256=warned))) is ErrorCode.NOT_APPROVED
+    assert attempt(_approval(report, reason="It was public before.", warnings_sha256=warned))
 
 
 def test_the_gate_knows_every_field_of_a_report() -> None:

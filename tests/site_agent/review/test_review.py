@@ -1,7 +1,7 @@
 """The review: what is shown, and that each act does what it says and no more."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from protocol.codec import sha256
 from protocol.envelopes import PayloadType
 from protocol.errors import ErrorCode
 from protocol.exchange import Ask, Reply
+from protocol.identifiers import StudyId
 from protocol.ledger import LedgerEvent, checkpoint_of
-from protocol.policy import write_policy
+from protocol.policy import EffectiveRules, write_policy
 from protocol.queries import Answer, AnswerStatus
 from protocol.roster import Roster, SiteKey, open_answer
 from protocol.signing import SigningKey
@@ -22,7 +23,8 @@ from shared.errors import InputError, RefusedError
 from shared.runtime.console import CommandGroup
 from shared.runtime.files import write_atomically
 from site_agent.home import Home
-from site_agent.release.decisions import State
+from site_agent.release.decisions import Provenance, State
+from site_agent.release.offers import Offer
 from site_agent.review import acts
 from site_agent.review.commands import home_group, review, terms
 from site_agent.review.model import ReviewItem, find_item, review_items
@@ -41,11 +43,28 @@ from tests.study_parts import (
     make_plan,
     make_policy,
     make_query,
+    make_report,
     signed,
 )
 
-PLAN = make_plan()
+PLAN, OTHER = make_plan(), make_plan(study=StudyId("another-study"))
 WHO = "A. Steward"
+
+
+class Known:
+    """A source that knows which cells each lot's report was made of: a number for the cells, and their counts."""
+
+    def __init__(self, lots: Mapping[str, tuple[int, Sequence[int]]]) -> None:
+        self._lots = lots
+
+    def __call__(self, rules: EffectiveRules) -> Sequence[Offer]:
+        return [
+            Offer(
+                report=make_report(rules, lot, counts),
+                provenance=Provenance(lot_sha256=sha256(lot.encode()), cells_sha256=sha256(f"{lot} {cells}".encode())),
+            )
+            for lot, (cells, counts) in self._lots.items()
+        ]
 
 
 def said(a_home: AHome, ask: Ask | None = None) -> tuple[Answer, Reply]:
@@ -181,6 +200,35 @@ def test_against_a_warning_the_steward_must_say_why(waiting: AHome) -> None:
         acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward)
     acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward, reason="two vials were added")
     assert len(said(waiting)[1].reports) == 3
+
+
+def test_an_approval_does_not_hold_against_a_warning_that_came_after_it(a_home: AHome) -> None:
+    """Approved with a reason while no rule warned; then the lot leaves in another study, made of other cells."""
+    policy = make_policy(auto=False).model_copy(update={"allowed_studies": (STUDY, OTHER.study)})
+    write_atomically(a_home.home.folder / "policy.toml", write_policy(policy))
+    a_home.source = Known({lot: (1, counts) for lot, counts in THREE_LOTS.items()})
+    said(a_home)
+    first = [item for item in items_of(a_home) if item.waits]
+    for item in first:
+        acts.approve(a_home.home, item, by=WHO, at=NOW, key=a_home.steward, reason="all is well")
+    doubled = Known({lot: (2, (2 * a, 2 * b, 2 * c)) for lot, (a, b, c) in THREE_LOTS.items()})
+    a_home.source = doubled
+    said(a_home, make_ask(OTHER))
+    for item in items_of(a_home):
+        if item.waits:
+            acts.approve(a_home.home, item, by=WHO, at=NOW, key=a_home.steward, reason="all is well")
+    assert len(said(a_home, make_ask(OTHER))[1].reports) == 3
+    a_home.source = Known({lot: (1, counts) for lot, counts in THREE_LOTS.items()})
+    assert said(a_home)[0].code is ErrorCode.AWAITING_STEWARD
+    again = [item for item in items_of(a_home) if item.waits]
+    assert {item.held.payload_sha256 for item in again} == {item.held.payload_sha256 for item in first}
+    assert all(item.needs_reason for item in again)
+    for item in again:
+        acts.approve(a_home.home, item, by=WHO, at=NOW, key=a_home.steward, reason="seen both")
+    assert len(said(a_home)[1].reports) == 3
+    # What was sent is sent again, whatever has left since.
+    a_home.source = doubled
+    assert len(said(a_home, make_ask(OTHER))[1].reports) == 3
 
 
 @pytest.mark.disclosure
