@@ -1,6 +1,6 @@
 """A study over a real network on one machine: a coordinator and its sites, each a process tree of its own, on loopback.
 
-``python -m simulations.network_demo STUDY --out OUT`` takes a study folder (as ``crosslot-simulate split`` makes one),
+``python -m simulations.network_demo [STUDY] --out OUT`` takes a study folder as ``crosslot-simulate split`` makes one,
 runs every command that two people would run, and compares the result with the run in one process. The sites keep the
 simulated secrets for pseudonyms, so that both runs give lots the same names: the order of lots is part of the seed.
 """
@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,15 +23,18 @@ import click
 from coordinator.written import RESULTS_FILE
 from protocol.identifiers import SiteId
 from shared.errors import InternalError
-from shared.runtime.console import remark
+from shared.runtime.console import progress, remark
 from shared.runtime.files import PRIVATE, write_atomically
 from shared.runtime.processes import LOOPBACK, bound_argv, free_port, wait_until
 from simulations.keys import coordinator_key, pseudonym_secret
+from simulations.scenarios import scenario_named
 from simulations.study_folder import ATLAS_FILE, PLAN_FILE, SITES_FOLDER
 from simulations.study_source import read_study
+from simulations.study_writer import demo_steps, write_demo_study
 
 COORDINATOR: Final = (sys.executable, "-m", "coordinator.network")
 SITE: Final = (sys.executable, "-m", "site_agent.network_commands")
+_SITES: Final = frozenset({"site-a", "site-b", "site-c"})
 _START_SECONDS: Final = 90.0
 _STOP_SECONDS: Final = 30.0
 _COMMAND_SECONDS: Final = 600.0
@@ -160,7 +163,6 @@ def run_network_demo(study: Path, out: Path) -> dict[str, float]:
     InternalError
         A command failed, or the two results differ.
     """
-    out.mkdir(parents=True)
     took: dict[str, float] = {}
 
     @contextmanager
@@ -199,13 +201,26 @@ def run_network_demo(study: Path, out: Path) -> dict[str, float]:
     return took
 
 
+def simulated_study(folder: Path) -> Path:
+    """Write the model study of three sites, cells and all, and return its folder."""
+    scenario = scenario_named("model-study")
+    few = replace(scenario, blocks=tuple(block for block in scenario.blocks if block.site in _SITES))
+    with progress("simulating cells", demo_steps(few), unit="steps") as advance:
+        write_demo_study(folder / "model-study", progress=advance, scenario=few)
+    return folder / "model-study"
+
+
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=click.Path(path_type=Path), required=False)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder for all that is made.")
-def main(study: Path, out: Path) -> None:
-    """Run STUDY over loopback: one coordinator and its sites as process trees; compare with one process."""
+def main(study: Path | None, out: Path) -> None:
+    """Run STUDY over loopback: one coordinator and its sites as process trees; compare with one process.
+
+    Without STUDY the model study is simulated for three sites.
+    """
     os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-    took = run_network_demo(study, out)
+    out.mkdir(parents=True)
+    took = run_network_demo(study or simulated_study(out / "study"), out)
     for part, seconds in took.items():
         click.echo(f"{seconds:7.1f} s  {part}")
     click.echo(f"{sum(took.values()):7.1f} s  in all; the results are equal")
