@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -343,11 +343,35 @@ def _solved(tables: Sequence[tuple[Sha256, CountTable]], target: int, part: int)
     return ends[0], ends[1]
 
 
+FOUND_AMONG_5000: Final = SitePolicy(
+    version=1,
+    site=KYOTO,
+    profile=Profile.OPEN,
+    allowed_studies=STUDIES,
+    allowed_coordinators=(COORDINATOR.fingerprint,),
+    thresholds=PolicyThresholds(minimum_cells_per_lot=1, minimum_lots_per_site=1),
+)
+"""A cluster withheld in one study and shown in another: the approval in the first was older than the warning."""
+
+
 @given(
     cells=st.tuples(some_cells(), some_cells()),
     policy=some_policy(),
     steps=st.lists(STEP, min_size=2, max_size=5),
     choice=st.integers(0, 1_000_000),
+)
+@example(
+    cells=(
+        Cells(version=0, parts=((0, 0, 0, 0), (0, 0, 0, 0))),
+        Cells(version=0, parts=((60, 0, 0, 0), (60, 0, 0, 0))),
+    ),
+    policy=FOUND_AMONG_5000,
+    steps=[
+        ("withhold", 0),
+        ("round", None, 2, "approve with a reason"),
+        ("round", None, 0, "approve with a reason"),
+    ],
+    choice=0,
 )
 @settings(
     max_examples=SEQUENCES,
