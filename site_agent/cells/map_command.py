@@ -3,7 +3,9 @@
 The scout is started before numba is loaded, so that both load at once: a first cell is mapped about a third sooner.
 """
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,19 @@ def read_atlas(path: Path) -> tuple[Atlas, str]:
     return from_bytes(data), sha256(data)
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the collector of cycles still: what loading numba makes lives on, and every pass would visit it."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_uncollected()
 def map_file(
     cells: Path,
     atlas: Path,
