@@ -5,6 +5,7 @@ Both are local: nothing here is meant to leave. They appear together and whole, 
 
 import contextlib
 import ctypes
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -206,6 +207,7 @@ def write_cells(path: Path, lot: LotMapping, cell_names: Callable[[int, int], li
     In row groups, so that a million names are never held at once.
     """
     _give_back_memory()
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # read once: Arrow's own sets 10 MB aside as it loads
     import pyarrow as pa  # noqa: PLC0415 - only where a table is written
     import pyarrow.parquet as pq  # noqa: PLC0415 - only where a table is written
 
