@@ -29,6 +29,8 @@ _EDGE_BYTES = 16 * 2**20
 _MAXIMUM_EDGES = 16
 """Decoded chunks kept for the neighbours of running blocks, by number and by size."""
 
+_BYTES_PER_READ = 4 * 2**20
+
 
 class Vector(Protocol):
     """A one-dimensional array in a file."""
@@ -128,13 +130,22 @@ class ChunkedVector:
         if stop <= start:
             return out
         per = self.items_per_chunk
+        whole, end = -(-start // per), stop // per  # the chunks that lie inside
         for number in range(start // per, (stop - 1) // per + 1):
-            begin, end = number * per, (number + 1) * per
-            inside = begin >= start and end <= stop
-            chunk = self._decoded(number) if inside else self._edge(number)
-            first, last = max(start, begin), min(stop, end)
-            out[first - start : last - start] = chunk[first - begin : last - begin]
+            if not whole <= number < end:
+                first, last = max(start, number * per), min(stop, (number + 1) * per)
+                out[first - start : last - start] = self._edge(number)[first - number * per : last - number * per]
+        while whole < end:
+            n = self._adjacent(whole, end)
+            self._decode(whole, n, out[whole * per - start : (whole + n) * per - start])
+            whole += n
         return out
+
+    def _adjacent(self, first: int, end: int) -> int:
+        """Return how many chunks from ``first`` on lie one after the other in the file: 1 at least, few megabytes."""
+        ends = self.offsets[first:end] + self.sizes[first:end]
+        follows = (self.offsets[first + 1 : end] == ends[:-1]) & (ends[1:] - self.offsets[first] <= _BYTES_PER_READ)
+        return follows.size + 1 if follows.all() else int(np.argmin(follows)) + 1
 
     def _edge(self, number: int) -> Array:
         with self._lock:
@@ -148,14 +159,26 @@ class ChunkedVector:
             return edge.values
 
     def _decoded(self, number: int) -> Array:
-        stored = np.empty(int(self.sizes[number]), dtype=np.uint8)
-        _read_into(self.descriptor, stored, int(self.offsets[number]), self.path, self.part)
+        out = np.empty(self.items_per_chunk, dtype=self.dtype)
+        self._decode(number, 1, out)
+        return out
+
+    def _decode(self, first: int, n: int, out: Array) -> None:
+        """Fill ``out`` with n chunks that lie one after the other in the file."""
+        begin = int(self.offsets[first])
+        at = (self.offsets[first : first + n] - begin).tolist()
+        sizes, masks = self.sizes[first : first + n].tolist(), self.masks[first : first + n].tolist()
+        stored = np.empty(at[-1] + sizes[-1], dtype=np.uint8)
+        _read_into(self.descriptor, stored, begin, self.path, self.part)
+        plain = out.view(np.uint8)
         n_bytes = self.items_per_chunk * self.dtype.itemsize
         try:
-            plain = decode_chunk(stored, self.steps, int(self.masks[number]), n_bytes, self.dtype.itemsize)
+            for i in range(n):
+                piece = stored[at[i] : at[i] + sizes[i]]
+                decoded = decode_chunk(piece, self.steps, masks[i], n_bytes, self.dtype.itemsize)
+                plain[i * n_bytes : (i + 1) * n_bytes] = decoded
         except ValueError as error:
             raise damaged(self.path, self.part, str(error)) from error
-        return plain.view(self.dtype)
 
 
 def checked_dataset(dataset: Any, path: Path, part: str) -> Any:  # noqa: ANN401 - h5py ships no types
