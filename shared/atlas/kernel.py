@@ -96,7 +96,8 @@ def prepare(atlas: Atlas, gene_match: GeneMatch, mito_mask: NDArray[np.bool_] | 
         slots=slots,
         has_slot=(slots != 0).astype(np.uint8),
         weights=weights.astype(np.float32),  # exact on this grid, and half the bytes to fetch for each gene of a cell
-        offset=means[present] @ weights[present],
+        # A sum, not a product of matrices: exact on the grid, and no thread of a BLAS is left spinning.
+        offset=(means[present, None] * weights[present]).sum(axis=0),
         caps=np.floor(caps * LOG_GRID) / LOG_GRID,
         coefficients=np.ascontiguousarray(atlas.coefficients, dtype=np.float64),
         intercepts=atlas.intercepts.astype(np.float64),
