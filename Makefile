@@ -9,7 +9,7 @@ export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba-cache
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: help setup demo test lint bench bench-mapping lock clean
+.PHONY: help setup demo demo-network test lint bench bench-mapping lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,10 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: $(STAMP)  ## Simulate the model study end to end; writes out/demo/report.html.
 	@$(BIN)/crosslot-simulate demo --out out/demo
+
+demo-network: $(STAMP)  ## One coordinator and three sites as process trees on loopback; equals the run in one process.
+	@rm -rf out/demo-network
+	@$(BIN)/python -m simulations.network_demo --out out/demo-network
 
 test: $(STAMP)  ## Lint, type-check and run all tests.
 	@$(MAKE) --no-print-directory lint

@@ -1,6 +1,6 @@
 """A real deployment on loopback, attacked: one coordinator and one site as process trees. Slow: about a minute.
 
-It runs where CROSSLOT_DEPLOYMENT=1 (``make demo-network`` sets it); the same rules are held without processes by the
+It runs where CROSSLOT_DEPLOYMENT=1 (``.ci/run`` sets it); the same rules are held without processes by the
 other tests of this folder.
 """
 
