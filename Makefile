@@ -9,7 +9,7 @@ export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba-cache
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: help setup demo demo-network test lint bench bench-mapping lock clean
+.PHONY: help setup demo demo-network test nightly lint bench bench-mapping lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ demo-network: $(STAMP)  ## One coordinator and three sites as process trees on l
 test: $(STAMP)  ## Lint, type-check and run all tests.
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
+
+nightly: $(STAMP)  ## The disclosure tests at full length (an hour and more).
+	CROSSLOT_SEQUENCES=50000 CROSSLOT_FUZZ=100000 $(BIN)/python -m pytest tests/disclosure
 
 lint: $(STAMP)  ## Format check, ruff, mypy, import contracts, a fresh lock.
 	$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from protocol.plan import Profile
 from shared.runtime.console import CommandGroup, json_option, print_json, print_table, progress, remark
 from simulations.split_request import (
     SplitRequest,
@@ -40,6 +41,8 @@ def main() -> None:
 @click.option("--assay", required=True, help="The name of the assay.")
 @click.option("--decimals", type=click.IntRange(0, 9), default=4, show_default=True, help="The assay's precision.")
 @click.option("--reference-lots", metavar="A,B,...|all", required=True, help="The lots that the atlas is built from.")
+@click.option("--profile", type=click.Choice(["open", "standard", "strict"]), default="open", show_default=True)
+@click.option("--minimum-cells", type=click.IntRange(1), help="Lower the sites' own minimum of cells a lot, openly.")
 @click.option("--sites", type=click.IntRange(1, 1_000), required=True, help="How many sites the lots are dealt to.")
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the atlas, permutations and keys."
@@ -58,6 +61,8 @@ def split(
     assay: str,
     decimals: int,
     reference_lots: str,
+    profile: str,
+    minimum_cells: int | None,
     sites: int,
     seed: int,
     out: Path,
@@ -65,7 +70,8 @@ def split(
 ) -> None:
     """Make a study of several sites out of one h5ad: a plan draft, an atlas, and a folder for each site.
 
-    The sites get the profile `open` (exact counts), which is for data that you already hold.
+    The profile `open` (exact counts) is for data that you already hold; `standard` and `strict` show what a real
+    site would hide.
     """
     request = SplitRequest(
         cells=cells,
@@ -82,6 +88,8 @@ def split(
         sites=sites,
         out=out,
         seed=seed,
+        profile=Profile(profile),
+        minimum_cells=minimum_cells,
     )
     from simulations.study_folder import split_study  # noqa: PLC0415 - imports scanpy
 
