@@ -30,6 +30,7 @@ _MAXIMUM_EDGES = 16
 """Decoded chunks kept for the neighbours of running blocks, by number and by size."""
 
 _BYTES_PER_READ = 4 * 2**20
+_METADATA_BYTES = 2**20
 
 
 class Vector(Protocol):
@@ -272,6 +273,7 @@ def _chunked(dataset: Any, path: Path, part: str, descriptor: int, steps: tuple[
         if 0 <= number < n_chunks:
             offsets[number], sizes[number], masks[number] = chunk.byte_offset, chunk.size, chunk.filter_mask
 
+    _hold_little_metadata(dataset.file)
     dataset.id.chunk_iter(note)
     file_size = os.fstat(descriptor).st_size
     if (offsets < 0).any() or (sizes < 0).any() or (offsets + sizes > file_size).any():
@@ -282,6 +284,15 @@ def _chunked(dataset: Any, path: Path, part: str, descriptor: int, steps: tuple[
     return ChunkedVector(
         descriptor, int(dataset.shape[0]), dataset.dtype, per, offsets, sizes, masks, steps, path, part
     )
+
+
+def _hold_little_metadata(file: Any) -> None:  # noqa: ANN401 - h5py ships no types
+    """Let the library keep a megabyte of a file's inner tables: those of all chunks are walked once, and fill 20 MB."""
+    config = file.id.get_mdc_config()
+    config.set_initial_size = True
+    config.initial_size = config.min_size = _METADATA_BYTES // 4
+    config.max_size = _METADATA_BYTES
+    file.id.set_mdc_config(config)
 
 
 def _read_into(descriptor: int, out: NDArray[np.uint8], offset: int, path: Path, part: str) -> None:

@@ -6,6 +6,7 @@ The scout is started before numba is loaded, so that both load at once: a first 
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,12 @@ def map_file(
     from site_agent.cells.diagnostics import diagnose  # noqa: PLC0415 - the same
     from site_agent.cells.lot_mapping import diagnosed_cells, summarise_lot  # noqa: PLC0415 - the same
     from site_agent.cells.mapping import map_source  # noqa: PLC0415 - the same
-    from site_agent.cells.mapping_files import SUMMARY_FILE, summary_of, write_mapping  # noqa: PLC0415 - the same
+    from site_agent.cells.mapping_files import (  # noqa: PLC0415 - the same
+        SUMMARY_FILE,
+        give_back_memory,
+        summary_of,
+        write_mapping,
+    )
     from site_agent.cells.reading import open_cells  # noqa: PLC0415 - the same
 
     reference, digest = read_atlas(atlas)
@@ -99,11 +105,14 @@ def map_file(
             source.require_distinct_cells()
             rows = source.rows_where([(each.column, each.value) for each in where])
             owner = np.zeros(source.n_cells, dtype=np.int32) if rows is None else rows.astype(np.int32) - 1
+            latent_rows = diagnosed_cells(owner, 1)
+            del owner
+            give_back_memory()  # of the names
             mapping = map_source(
                 source,
                 reference,
                 rows=rows,
-                latent_rows=diagnosed_cells(owner, 1),
+                latent_rows=latent_rows,
                 threads=threads,
                 progress=progress,
                 notice=notice,
@@ -111,6 +120,8 @@ def map_file(
             lot = summarise_lot(mapping, used)
             found = diagnose(reference, lot)
             summary = summary_of(lot, found, used, atlas_sha256=digest, where=tuple(map(str, where)))
+            mapping = mapping.without_quality()
+            lot = replace(lot, mapping=mapping)
             write_mapping(folder, lot, summary, source.cell_names)
         if annotate:
             annotate_file(cells, mapping)

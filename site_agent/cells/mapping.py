@@ -13,7 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,11 @@ class CellMapping:
         # One comparison a cluster: bincount would first make 64-bit copies of all labels.
         counts = [np.count_nonzero(label == cluster) for cluster in range(len(self.clusters))]
         return np.array(counts, dtype=np.int64), int(np.count_nonzero(label < 0))
+
+    def without_quality(self) -> "CellMapping":
+        """Return the mapping with empty ``quality`` and no points: 20 bytes a cell that writing it does not need."""
+        none = np.zeros(self.n_cells, dtype=np.bool_)
+        return replace(self, quality=self.quality.only(none), latent=None, latent_cells=None)
 
     def to_frame(self) -> "pd.DataFrame":
         """Return obs columns, one row a mapped cell in the file's order: cluster, confidence, energy."""

@@ -206,7 +206,7 @@ def write_cells(path: Path, lot: LotMapping, cell_names: Callable[[int, int], li
 
     In row groups, so that a million names are never held at once.
     """
-    _give_back_memory()
+    give_back_memory()
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # read once: Arrow's own sets 10 MB aside as it loads
     import pyarrow as pa  # noqa: PLC0415 - only where a table is written
     import pyarrow.parquet as pq  # noqa: PLC0415 - only where a table is written
@@ -236,8 +236,8 @@ def write_cells(path: Path, lot: LotMapping, cell_names: Callable[[int, int], li
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
-def _give_back_memory() -> None:
-    """Return what the mapping's threads freed to the system, before Arrow is loaded: some 30 MB of a run's peak."""
+def give_back_memory() -> None:
+    """Return what was freed to the system, before a library is loaded or a file mapped: some 30 MB of a run's peak."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # a C library other than glibc keeps its own counsel
             ctypes.CDLL(None).malloc_trim(0)
