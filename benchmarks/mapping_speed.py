@@ -3,8 +3,9 @@
     python benchmarks/mapping_speed.py [--cells 10000,100000] [--storage gzip,uncompressed] [--repeats 3] [--ingest]
 
 The lots are synthetic and made in a temporary folder: 33,538 genes and 3,042 stored values a cell on average, in chunks
-of 15,210 values where they are compressed: about what h5py chooses by default (14,854 for 100,000 cells). Each measurement is a process of its own; the methods take turns, and the best of the
-repeats counts, since other work on the machine only ever adds time. Files lie in the page cache.
+of 15,210 values where they are compressed: about what h5py chooses by default (14,854 for 100,000 cells). Each
+measurement is a process of its own; the methods take turns, and the best of the repeats counts, since other work on the
+machine only ever adds time. Files lie in the page cache.
 
 Columns: seconds of the work (loading its libraries included), relative to h5py's sequential read; processor seconds of
 all threads, which tell more where other work competes; the process from start to end; peak resident memory.
