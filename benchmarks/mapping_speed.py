@@ -171,22 +171,26 @@ def first_cell(file: Path, atlas: Path) -> None:
 
 
 def map_by_ingest(file: Path, _atlas: Path) -> None:
-    """Read, normalise and ingest by scanpy onto a reference of 2,000 cells, its principal components made before."""
+    """Read and normalise by scanpy, and label by ingest's method onto 2,000 reference cells.
+
+    scanpy's own ``ingest`` does not run with the pynndescent of the lock, and centres on the query; so components are
+    the reference's and the 15 neighbours exact, as in ``mapping_accuracy.py``.
+    """
     import anndata as ad
     import scanpy as sc
+    from sklearn.decomposition import PCA
+    from sklearn.neighbors import KNeighborsClassifier
 
     query = ad.read_h5ad(file)
+    sc.pp.normalize_total(query, target_sum=1e4)
+    sc.pp.log1p(query)
     reference = query[:CELLS_PER_TILE].copy()
-    for cells in (reference, query):
-        sc.pp.normalize_total(cells, target_sum=1e4)
-        sc.pp.log1p(cells)
     sc.pp.highly_variable_genes(reference, n_top_genes=2_000, subset=True)
-    sc.pp.pca(reference, n_comps=50)
-    sc.pp.neighbors(reference)
-    reference.obs["kind"] = "a"
-    reference.obs["kind"] = reference.obs["kind"].astype("category")
     query = query[:, reference.var_names].copy()
-    sc.tl.ingest(query, reference, obs="kind", embedding_method="pca")
+    pca = PCA(50, svd_solver="arpack", random_state=0).fit(reference.X)
+    kinds = np.arange(reference.n_obs) % N_KINDS  # which labels they are makes no difference to the time
+    neighbours = KNeighborsClassifier(15).fit(pca.transform(reference.X), kinds)
+    neighbours.predict(pca.transform(query.X))
 
 
 METHODS: dict[str, Callable[[Path, Path], None]] = {
@@ -194,7 +198,7 @@ METHODS: dict[str, Callable[[Path, Path], None]] = {
     "our read": read_by_us,
     "map": map_by_us,
     "first cell": first_cell,
-    "scanpy ingest": map_by_ingest,
+    "ingest, mended": map_by_ingest,
 }
 
 
@@ -246,7 +250,7 @@ def main() -> None:
     parser.add_argument("--cells", default="10000,100000")
     parser.add_argument("--storage", default="gzip,uncompressed", help=", ".join(STORAGES))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--ingest", action="store_true", help="scanpy ingest too, which holds the whole file in memory")
+    parser.add_argument("--ingest", action="store_true", help="ingest too: it holds the whole file in memory")
     parser.add_argument("--measure", choices=METHODS, help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--atlas", type=Path, help=argparse.SUPPRESS)
@@ -254,7 +258,7 @@ def main() -> None:
     if arguments.measure:
         run_one(arguments.measure, arguments.file, arguments.atlas)
         return
-    methods = ["h5py read", "our read", "map", "first cell", *(["scanpy ingest"] if arguments.ingest else [])]
+    methods = ["h5py read", "our read", "map", "first cell", *(["ingest, mended"] if arguments.ingest else [])]
     with tempfile.TemporaryDirectory(prefix="crosslot-speed-") as folder:
         tile = make_tile(seed=5)
         atlas = Path(folder) / "speed.atlas"
