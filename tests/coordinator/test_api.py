@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,7 +40,6 @@ def test_the_full_experiment_finds_the_monocytes(kang: StudyAnswer) -> None:
 
 @pytest.mark.real_data
 def test_the_small_sample_is_not_significant_over_thirteen_types(real_data: Path, kang_potency: pd.Series) -> None:
-    anndata = pytest.importorskip("anndata")
     obs = anndata.read_h5ad(real_data / "kang_ifnb.h5ad", backed="r").obs
     control = obs[obs["condition"] == "ctrl"]
     counts = pd.crosstab(control["donor"].astype(str), control["cell_type"].astype(str))
@@ -158,7 +158,6 @@ def test_problems_of_frames_name_the_row() -> None:
 
 
 def test_a_plot_shows_each_cluster_by_site() -> None:
-    pytest.importorskip("matplotlib")
     figure = study_association(_counts(), _potency(), unit="pg/mL").plot(most=2)
     assert [axes.get_title().split("\n")[0] for axes in figure.axes] == ["driver", "rest"]
     assert len(figure.axes[0].collections) == 2  # one a site
@@ -167,7 +166,6 @@ def test_a_plot_shows_each_cluster_by_site() -> None:
 
 
 def test_there_is_no_plot_of_a_refusal_or_of_an_unknown_endpoint() -> None:
-    pytest.importorskip("matplotlib")
     answer = study_association(_counts(2), _potency(2), unit="pg/mL")
     assert answer.results.verdicts[0].code is VerdictCode.REFUSED
     assert answer.table.empty

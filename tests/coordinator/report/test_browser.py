@@ -1,27 +1,20 @@
 """The page in a real Chromium: with and without JavaScript, at 200% zoom, on paper, and in greyscale-safe shapes."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from coordinator.report.edition import Edition
 from coordinator.report.page import render_page
+from tests.chromium import chromium
 from tests.coordinator.report.conftest import Study, pbmc_study
 
 pytestmark = pytest.mark.browser
 
-_FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-)  # fmt: skip
 # A4 less the page's margins, in CSS pixels (96 to the inch).
 _PAPER_WIDTH = round((210 - 2 * 14) / 25.4 * 96)
 
@@ -55,25 +48,10 @@ return [...document.querySelectorAll('.scroll, figure, dl, p, li, h1, h2')]
 """
 
 
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is not None:
-        return found
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI must have {name}, and it is absent")
-    pytest.skip(f"{name} is absent: this test looks at a page in a real browser")
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = Options()
-    options.binary_location = _program("chromium")
-    for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(_program("chromedriver")))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 def _opened(browser: webdriver.Chrome, page: bytes, folder: Path, *, width: int = 1200) -> None:

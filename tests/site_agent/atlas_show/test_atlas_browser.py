@@ -1,24 +1,17 @@
 """The page in a real Chromium: nothing clipped, nothing wider than the window or the paper, no policy broken."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 
 from site_agent.atlas_show.page import render_page
+from tests.chromium import chromium
 from tests.site_agent.atlas_show.conftest import HOSTILE, renamed, viewed
 
 pytestmark = pytest.mark.browser
 
-_FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-)  # fmt: skip
 _PAPER_WIDTH = round((210 - 2 * 14) / 25.4 * 96)
 _WIDER_THAN_THE_WINDOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth;"
 _CUT = """
@@ -28,25 +21,10 @@ return [...document.querySelectorAll('.scroll, figure, dl, p, li, h1, h2, .verdi
 """
 
 
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is not None:
-        return found
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI must have {name}, and it is absent")
-    pytest.skip(f"{name} is absent: this test looks at a page in a real browser")
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = Options()
-    options.binary_location = _program("chromium")
-    for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(_program("chromedriver")))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.mark.parametrize("lots", ["one", "three"])

@@ -5,7 +5,6 @@ With ``CROSSLOT_IMAGES=docs/images`` the pictures of ``docs/steward.md`` are mad
 
 import io
 import os
-import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
@@ -28,6 +25,7 @@ from site_agent.cells.lots import LOT_COLUMNS
 from site_agent.release.decisions import State
 from site_agent.release.offers import Offer
 from site_agent.review.server import ReviewServer
+from tests.chromium import chromium
 from tests.site_agent.review.conftest import PASSPHRASE, AHome
 from tests.study_parts import COORDINATOR, NOW, STUDY, make_plan, make_query, make_report, signed
 
@@ -43,11 +41,7 @@ LOTS: Mapping[str, Sequence[int]] = {
 }
 _PLAN = make_plan()
 PLAN = _PLAN.model_copy(update={"atlas": _PLAN.atlas.model_copy(update={"clusters": CLUSTERS})})
-_FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-    "--blink-settings=scriptEnabled=false", "--hide-scrollbars",
-)  # fmt: skip
+_FLAGS = ("--blink-settings=scriptEnabled=false", "--hide-scrollbars")
 
 
 class SomeLots:
@@ -58,15 +52,6 @@ class SomeLots:
 
     def __call__(self, rules: EffectiveRules) -> Sequence[Offer]:
         return [Offer(report=make_report(rules, lot, counts)) for lot, counts in self.counts.items()]
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is not None:
-        return found
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI must have {name}, and it is absent")
-    pytest.skip(f"{name} is absent: this test looks at a page in a real browser")
 
 
 @pytest.fixture
@@ -107,14 +92,9 @@ def server(waiting: AHome) -> Iterator[ReviewServer]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    options = Options()
-    options.binary_location = _program("chromium")
-    for flag in (*_FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(_program("chromedriver")))
-    driver.set_window_size(1100, 900)
-    yield driver
-    driver.quit()
+    with chromium(tmp_path / "profile", *_FLAGS) as driver:
+        driver.set_window_size(1100, 900)
+        yield driver
 
 
 def _picture(browser: webdriver.Chrome, name: str, *, height: int = 900) -> None:
