@@ -218,9 +218,10 @@ def main(study: Path | None, out: Path) -> None:
 
     Without STUDY the model study is simulated for three sites.
     """
-    os.environ.setdefault("NUMBA_NUM_THREADS", "1")
     out.mkdir(parents=True)
-    took = run_network_demo(study or simulated_study(out / "study"), out)
+    made = study or simulated_study(out / "study")
+    os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # for the processes to come: numba refuses a change in this one
+    took = run_network_demo(made, out)
     for part, seconds in took.items():
         click.echo(f"{seconds:7.1f} s  {part}")
     click.echo(f"{sum(took.values()):7.1f} s  in all; the results are equal")
