@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
 
 from coordinator.collection import OutgoingQuery
@@ -73,6 +74,7 @@ def signed(message: Message, kind: PayloadType, key: SigningKey = COORDINATOR) -
     return seal(encode(message), kind, key)
 
 
+@cache
 def believed(plan: StudyPlan) -> Believed[StudyPlan]:
     return open_plan(signed(plan, PayloadType.STUDY_PLAN), COORDINATOR.verifying_key)
 

@@ -15,6 +15,7 @@ Everything here is values in and values out; ``airlock`` keeps them.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -151,7 +152,7 @@ class Held:
     refusal_reason: str | None = None
     refused_by: str | None = None
 
-    @property
+    @cached_property
     def report(self) -> LotReport:
         """The report that the payload encodes."""
         return decode(LotReport, self.payload, limit=PAYLOAD_LIMITS[PayloadType.LOT_REPORT])

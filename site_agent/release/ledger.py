@@ -41,6 +41,8 @@ class Ledger:
         self._site = site
         self._key = key
         self._head = Head(length=0, last_sha256=FIRST_PREVIOUS)
+        self._latest: dict[LedgerEvent, Sha256 | None] = {}
+        self._looked_at = 0
 
     def head(self) -> Head:
         """Return where the ledger ends; a checkpoint countersigns it."""
@@ -73,14 +75,15 @@ class Ledger:
         Raises
         ------
         ProtocolError
-            If an entry on the way back cannot be read.
+            If an entry cannot be read.
         """
-        for envelope in reversed(self._log.read()):
+        # Only what is new is read: entries are never changed.
+        for envelope in self._log.read(self._looked_at):
             opened = open_envelope(envelope, PayloadType.LEDGER_ENTRY, [self._key.verifying_key])
             entry = decode(LedgerEntry, opened.payload, limit=PAYLOAD_LIMITS[PayloadType.LEDGER_ENTRY])
-            if entry.record.event is event:
-                return entry.record.subject_sha256
-        return None
+            self._latest[entry.record.event] = entry.record.subject_sha256
+            self._looked_at += 1
+        return self._latest.get(event)
 
     def envelopes(self) -> tuple[bytes, ...]:
         """Return the whole ledger as evidence, oldest first."""
