@@ -8,7 +8,7 @@ The same data and plan give the same bytes, whatever the number of threads or th
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from math import isnan
 from typing import assert_never
@@ -20,6 +20,7 @@ from coordinator.units import Units, donors_in_several_strata, rows_of_cohorts, 
 from coordinator.validation import Discovered, validate
 from coordinator.verdicts import Over, refusal_of, verdict_of
 from protocol.identifiers import SiteId, StudyId
+from protocol.modules.asked import Modules
 from protocol.plan import (
     Alternative,
     AnalysisPlan,
@@ -57,6 +58,7 @@ class AnalysisParameters:
     endpoints: tuple[Endpoint, ...]
     cohorts: tuple[Cohort, ...]
     analysis: AnalysisPlan
+    modules: Modules = field(default_factory=Modules)
 
     def family(self, data: StudyData) -> tuple[int, ...]:
         """Return the columns of the clusters that are tested.
@@ -91,6 +93,7 @@ def parameters_from_plan(plan: StudyPlan, plan_sha256: str | None) -> AnalysisPa
         endpoints=plan.endpoints,
         cohorts=plan.cohorts,
         analysis=plan.analysis,
+        modules=plan.modules,
     )
 
 

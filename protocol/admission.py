@@ -6,6 +6,7 @@ each cluster of the atlas, counts that can sum to the cells after QC, and endpoi
 
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.identifiers import Sha256
+from protocol.modules.fit import misfit_of_modules
 from protocol.plan import Normalisation, StudyPlan
 from protocol.report import LotReport
 
@@ -38,6 +39,15 @@ def check_report_fits(report: LotReport, plan: StudyPlan, plan_sha256: Sha256) -
     _check_cohort(report, plan)
     _check_counts(report, plan)
     _check_potency(report, plan)
+    misfit = misfit_of_modules(
+        plan.modules,
+        arm=report.arm,
+        attributes=report.attributes,
+        markers=report.markers,
+        n_clusters=len(plan.atlas.clusters),
+    )
+    if misfit is not None:
+        raise _unsuitable(report, misfit)
 
 
 def _unsuitable(report: LotReport, detail: str) -> ProtocolError:

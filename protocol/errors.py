@@ -48,6 +48,7 @@ class ErrorCode(StrEnum):
     POLICY_MISSING = "policy-missing"
     POLICY_DAMAGED = "policy-damaged"
     STUDY_NOT_ALLOWED = "study-not-allowed"
+    MODULE_NOT_ALLOWED = "module-not-allowed"
     STUDY_TOO_SMALL = "study-too-small"
     COORDINATOR_NOT_ALLOWED = "coordinator-not-allowed"
     DISCLOSURE_REFUSED = "disclosure-refused"
@@ -99,6 +100,7 @@ SENTENCES: Final[Mapping[ErrorCode, str]] = {
     ErrorCode.POLICY_MISSING: "The site has no disclosure policy, so nothing leaves it.",
     ErrorCode.POLICY_DAMAGED: "The site's disclosure policy cannot be read, so nothing leaves it.",
     ErrorCode.STUDY_NOT_ALLOWED: "The site's policy does not allow this study.",
+    ErrorCode.MODULE_NOT_ALLOWED: "The study asks for a module that the site's policy does not allow.",
     ErrorCode.STUDY_TOO_SMALL: "The study has fewer sites than this site's policy asks for.",
     ErrorCode.COORDINATOR_NOT_ALLOWED: "The site's policy does not allow this coordinator.",
     ErrorCode.DISCLOSURE_REFUSED: "The site's disclosure rules refuse this release.",

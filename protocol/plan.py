@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from protocol.identifiers import Digest, EndpointSlug, Label, Period, SiteSlug, Slug, StudySlug
 from protocol.message import Message
+from protocol.modules.asked import Modules
 
 
 class Alternative(StrEnum):
@@ -176,6 +177,7 @@ class StudyPlan(Message):
     analysis: AnalysisPlan
     quality: QualityLimits = QualityLimits()
     disclosure: DisclosureRequest = DisclosureRequest()
+    modules: Modules = Modules()
     terms_sha256: Digest | None = None
 
     @model_validator(mode="after")
@@ -191,6 +193,13 @@ class StudyPlan(Message):
         unknown = [name for name in self.analysis.clusters if name not in self.atlas.clusters]
         if unknown:
             raise ValueError(f"analysis.clusters: not in the atlas: {', '.join(unknown)}")
+        asked = (self.modules.comparability, self.modules.specification)
+        unknown = [each.endpoint for each in asked if each and all(each.endpoint != e.endpoint for e in self.endpoints)]
+        if unknown:
+            raise ValueError(f"modules: not an endpoint of the plan: {', '.join(unknown)}")
+        named = self.modules.specification and self.modules.specification.cluster
+        if named and named not in self.atlas.clusters:
+            raise ValueError(f"modules.specification.cluster: not in the atlas: {named}")
         if not any(cohort.role is CohortRole.DISCOVERY for cohort in self.cohorts):
             raise ValueError("cohorts: expected at least one with role discovery")
         return self

@@ -18,6 +18,7 @@ from protocol.codec import encode, sha256
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.identifiers import Digest, Sha256, SiteId, SiteSlug, Slug, StudySlug
 from protocol.message import Message
+from protocol.modules.names import ModuleName
 from protocol.plan import PROFILE_THRESHOLDS, Profile, StudyPlan
 from protocol.toml_documents import read_toml, write_toml
 from shared.errors import ProblemsError
@@ -54,6 +55,7 @@ class SitePolicy(Message):
     allowed_studies: Annotated[tuple[StudySlug, ...], Field(max_length=1_000)]
     allowed_coordinators: Annotated[tuple[Digest, ...], Field(max_length=100)]
     auto_approve: tuple[Slug, ...] = ()
+    allowed_modules: tuple[ModuleName, ...] = ()
     withheld_fields: tuple[OptionalField, ...] = ()
     thresholds: PolicyThresholds = PolicyThresholds()
 
@@ -169,7 +171,8 @@ def effective(policy: SitePolicy, plan: StudyPlan) -> EffectiveRules:
     Raises
     ------
     ProtocolError
-        If the policy does not allow the study, the study has too few sites for it, or the plan does not name the site.
+        If the policy does not allow the study, the study asks for a module that it does not allow or has
+        too few sites for it, or the plan does not name the site.
     """
     if plan.study not in policy.allowed_studies:
         raise ProtocolError(
@@ -183,6 +186,13 @@ def effective(policy: SitePolicy, plan: StudyPlan) -> EffectiveRules:
             ErrorCode.STUDY_TOO_SMALL,
             f"Expected at least {fewest} sites, found {len(plan.sites)}.",
             hint="among few sites, aggregates tell more of each: lower minimum_sites_per_study only knowingly",
+        )
+    forbidden = sorted(plan.modules.names - set(policy.allowed_modules))
+    if forbidden:
+        raise ProtocolError(
+            ErrorCode.MODULE_NOT_ALLOWED,
+            f"It asks for {', '.join(forbidden)}.",
+            hint="add the module to allowed_modules of the policy, if what it sends may leave",
         )
     defaults, own = PROFILE_THRESHOLDS[policy.profile], policy.thresholds
     applied = max(policy.profile, plan.disclosure.profile, key=_STRICTNESS.__getitem__)
@@ -225,6 +235,7 @@ _COMMENTS: Final = {
     "allowed_studies": "Studies that this site takes part in; no other gets an answer.",
     "allowed_coordinators": "Fingerprints of the coordinators' keys (SHA-256), as you got them by another way.",
     "auto_approve": "Studies whose releases leave without a person's approval. Empty: a steward approves each one.",
+    "allowed_modules": "Study modules that may be asked: markers, attributes, comparability, specification.",
     "withheld_fields": "Optional fields that never leave: passage, period, median_mitochondrial_share.",
     "thresholds": "Thresholds of your own, in place of the profile's; the study may only ask for stricter ones.",
 }

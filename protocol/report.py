@@ -6,6 +6,9 @@ from pydantic import Field, model_serializer, model_validator
 
 from protocol.identifiers import Digest, EndpointSlug, Label, LotPseudonym, Period, SiteSlug, Slug, StudySlug
 from protocol.message import Message
+from protocol.modules.attributes import AttributeValue
+from protocol.modules.comparability import Arm
+from protocol.modules.markers import LotMarkers
 from protocol.plan import Profile
 
 _Cells = Annotated[int, Field(ge=0, le=10**9)]
@@ -115,6 +118,9 @@ class LotReport(Message):
     unassigned: Count
     quality: LotQuality
     potency: Annotated[tuple[PotencySeries, ...], Field(min_length=1, max_length=64)]
+    arm: Arm | None = None  # asked by the module comparability
+    attributes: Annotated[tuple[AttributeValue, ...], Field(max_length=256)] = ()
+    markers: LotMarkers | None = None
     software: Software
     disclosure: Disclosure
     padding: Annotated[str, Field(pattern=r"^ *$", max_length=65_536)] = ""

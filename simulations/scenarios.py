@@ -5,10 +5,11 @@ relative to the run's reference. ``SCENARIOS`` lists them in the order in which 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import getdoc
 from types import MappingProxyType
 
+from protocol.modules.asked import Modules
 from protocol.plan import Alternative, AnalysisPlan, Cohort, CohortRole, Normalisation, Strata, ValidationPlan
 from shared.errors import InputError
 from simulations.design import Block, even_design
@@ -39,6 +40,7 @@ class Scenario:
     alternative: Alternative = Alternative.TWO_SIDED
     small_count_threshold: int = 0
     minimum_share: float = 0.0
+    modules: Modules = field(default_factory=Modules)
 
     @property
     def summary(self) -> str:

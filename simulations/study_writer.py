@@ -171,6 +171,7 @@ def _plan(
             minimum_lots_per_site=thresholds.minimum_lots_per_site,
             small_count_threshold=thresholds.small_count_threshold,
         ),
+        modules=scenario.modules,
     )
 
 
@@ -215,6 +216,7 @@ def _write_site(study: SimulatedStudy, site: SiteId, plan: StudyPlan, folder: Pa
         allowed_studies=(plan.study,),
         allowed_coordinators=(coordinator_key(plan.study, plan.analysis.seed).fingerprint,),
         auto_approve=(plan.study,),
+        allowed_modules=tuple(sorted(plan.modules.names)),
     )
     write_site_tables(folder, lots=lots, potency=potency, policy=write_policy(policy))
 

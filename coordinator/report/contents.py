@@ -6,6 +6,8 @@ The floats that remain are for the geometry of the figures. All of them belong t
 from dataclasses import dataclass
 from enum import StrEnum
 
+from markupsafe import Markup
+
 from protocol.results import VerdictCode
 
 MOST_LEADS = 4
@@ -282,6 +284,40 @@ class RobustnessSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModuleFigure:
+    """A figure of a study module, drawn already, with its sentence and its table; ``legend`` are indices of sites."""
+
+    title: str
+    finding: Finding | None
+    sentences: tuple[str, ...]
+    drawings: tuple[Markup, ...]
+    table: Table
+    in_panels: bool = False
+    legend: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleOutcome:
+    """A module's answer in one word, with its code, its icon and what it means: status is never colour alone."""
+
+    code: str
+    word: str
+    icon: str
+    headline: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleSection:
+    """One study module on the page: its answer, then blocks in reading order, then what it does not show."""
+
+    identifier: str
+    heading: str
+    outcome: ModuleOutcome | None
+    blocks: tuple[str | Finding | Table | ModuleFigure, ...]
+    limits: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quality:
     """Mapping quality, and what is missing or suppressed."""
 
@@ -314,9 +350,11 @@ class ReportModel:
     excluded_finding: Finding
     excluded: Table | None
     endpoints: tuple[EndpointSection, ...]
+    characterisation: tuple[ModuleSection, ...]
     composition: Composition | None
     quality: Quality
     robustness: tuple[RobustnessSection, ...]
+    decisions: tuple[ModuleSection, ...]
     methods: tuple[str, ...]
     deviations: tuple[str, ...]
     downloads: tuple[Download, ...]

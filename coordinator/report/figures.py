@@ -13,6 +13,8 @@ from coordinator.report.contents import (
     Composition,
     Finding,
     Forest,
+    ModuleFigure,
+    ModuleSection,
     Panels,
     Ranges,
     ReportModel,
@@ -68,8 +70,10 @@ class Figures:
     """All figures of a report, in the order of the page."""
 
     endpoints: tuple[EndpointFigures, ...]
+    characterisation: tuple[tuple[Figure, ...], ...]
     composition: Figure | None
     robustness: tuple[RobustnessFigures, ...]
+    decisions: tuple[tuple[Figure, ...], ...]
 
 
 class _Draughtsman:
@@ -118,6 +122,19 @@ class _Draughtsman:
             table=composition.table,
         )  # fmt: skip
 
+    def modules(self, sections: tuple[ModuleSection, ...]) -> tuple[tuple[Figure, ...], ...]:
+        return tuple(
+            tuple(self._module(block) for block in section.blocks if isinstance(block, ModuleFigure))
+            for section in sections
+        )
+
+    def _module(self, figure: ModuleFigure) -> Figure:
+        return Figure(
+            number=self._number(), title=figure.title, finding=figure.finding, sentences=figure.sentences,
+            drawings=figure.drawings, layout=Layout.PANELS if figure.in_panels else Layout.STACKED,
+            legend=tuple(self._sites[index] for index in figure.legend), table=figure.table,
+        )  # fmt: skip
+
 
 def draw_figures(model: ReportModel) -> Figures:
     """Return every figure of a report."""
@@ -130,6 +147,7 @@ def draw_figures(model: ReportModel) -> Figures:
         )
         for section in model.endpoints
     )
+    characterisation = draw.modules(model.characterisation)
     composition = draw.composition(model.composition) if model.composition else None
     robustness = tuple(
         RobustnessFigures(
@@ -140,4 +158,10 @@ def draw_figures(model: ReportModel) -> Figures:
         )
         for section in model.robustness
     )
-    return Figures(endpoints=endpoints, composition=composition, robustness=robustness)
+    return Figures(
+        endpoints=endpoints,
+        characterisation=characterisation,
+        composition=composition,
+        robustness=robustness,
+        decisions=draw.modules(model.decisions),
+    )

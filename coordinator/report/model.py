@@ -18,6 +18,7 @@ from coordinator.report.downloads import downloads, edition_results, fits_into_p
 from coordinator.report.edition import Edition, EditionKind, names_one_of
 from coordinator.report.lot_sections import lead_rows, lead_scatter, panels
 from coordinator.report.lots import LotView, view_lots
+from coordinator.report.modules import CHARACTERISATION, DECISIONS, module_sections
 from coordinator.report.numbering import Numbering
 from coordinator.report.quality_section import excluded, quality
 from coordinator.report.rounding import percent_text
@@ -86,6 +87,7 @@ def build_report(results: ResultSet, data: StudyData, *, edition: Edition, bundl
     )
     excluded_finding, excluded_table = excluded(results.lots, view, numbering)
     endpoints = tuple(_endpoint_section(view, results, card.endpoint, numbering) for card in results.endpoints)
+    characterisation = module_sections(CHARACTERISATION, view, results, numbering)
     first = results.endpoints[0]
     leads = tuple(data.clusters.index(row.cluster) for row in lead_rows(associations_of(results, first.endpoint)))
     own = edition_results(results, view)
@@ -101,9 +103,11 @@ def build_report(results: ResultSet, data: StudyData, *, edition: Edition, bundl
         excluded_finding=excluded_finding,
         excluded=excluded_table,
         endpoints=endpoints,
+        characterisation=characterisation,
         composition=composition(view, first, leads, numbering),
         quality=quality(view),
         robustness=tuple(_robustness_section(view, results, card.endpoint, numbering) for card in results.endpoints),
+        decisions=module_sections(DECISIONS, view, results, numbering),
         methods=sentences.methods(
             strata=results.study.strata,
             alternative=results.study.alternative,

@@ -14,6 +14,7 @@ from protocol.errors import ProtocolError
 from protocol.policy import EffectiveRules, OptionalField
 from protocol.report import Count, LotReport
 from site_agent.release.earlier_releases import EarlierRelease, judge_earlier_releases, judge_totals
+from site_agent.release.module_rules import judge_modules
 from site_agent.release.summaries import MEDIAN_DECIMALS, SHARE_DECIMALS, padded_size
 from site_agent.release.suppression import hidden_below, lowest_hidden, named_parts, table_of
 from site_agent.release.verdicts import Outcome, RuleId, Verdict, failed, passed
@@ -52,6 +53,7 @@ def judge(
         judge_earlier_releases(report, rules, earlier),
         judge_precision(report, rules),
         judge_withheld_fields(report, rules),
+        judge_modules(report, rules),
         judge_size(report),
     )
     return tuple(sorted(verdicts, key=lambda verdict: _ORDER[verdict.outcome]))

@@ -20,6 +20,7 @@ class RuleId(StrEnum):
     EARLIER_RELEASES = "earlier-releases"
     PRECISION = "precision"
     WITHHELD_FIELDS = "withheld-fields"
+    MODULES = "modules"
     SIZE = "size"
 
 

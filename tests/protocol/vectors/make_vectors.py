@@ -70,6 +70,9 @@ REPORT: dict[str, Any] = {
             "reference_replicates": [1000.0],
         }
     ],
+    "arm": None,
+    "attributes": [],
+    "markers": None,
     "software": {"crosslot": "0.1.0", "mapper": "linear/1"},
     "disclosure": {
         "requested": "standard",

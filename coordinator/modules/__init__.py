@@ -1,0 +1,1 @@
+"""What the coordinator computes for each study module: data and plan in, that module's results out."""

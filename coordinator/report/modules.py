@@ -1,0 +1,28 @@
+"""The sections of the study modules, in the page's order: what describes lots and clusters, and what decides on lots.
+
+A module that the study did not ask for has no section.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from coordinator.report.contents import ModuleSection
+from coordinator.report.lots import LotView
+from coordinator.report.numbering import Numbering
+from protocol.results import ResultSet
+
+SectionMaker = Callable[[LotView, ResultSet, Numbering], ModuleSection | None]
+
+CHARACTERISATION: Final[tuple[SectionMaker, ...]] = ()
+"""After the panels of shares: potencies together, markers, attributes."""
+
+DECISIONS: Final[tuple[SectionMaker, ...]] = ()
+"""After validation: comparability, specification."""
+
+
+def module_sections(
+    makers: tuple[SectionMaker, ...], view: LotView, results: ResultSet, numbering: Numbering
+) -> tuple[ModuleSection, ...]:
+    """Return the sections that the study has, in the order of ``makers``."""
+    sections = (maker(view, results, numbering) for maker in makers)
+    return tuple(section for section in sections if section is not None)

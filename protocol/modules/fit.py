@@ -1,0 +1,56 @@
+"""Whether a lot report's module parts are those that the plan asks for: the same rule at the site and on receipt.
+
+A part that the plan does not ask for is absent. One that it asks for has the plan's genes or attributes and no others.
+"""
+
+from protocol.modules.asked import Modules
+from protocol.modules.attributes import AttributeValue
+from protocol.modules.comparability import Arm
+from protocol.modules.markers import LotMarkers, MarkersPlan
+
+
+def misfit_of_modules(
+    modules: Modules,
+    *,
+    arm: Arm | None,
+    attributes: tuple[AttributeValue, ...],
+    markers: LotMarkers | None,
+    n_clusters: int,
+) -> str | None:
+    """Return what does not fit the plan's modules in one sentence, or None where all does.
+
+    Parameters
+    ----------
+    modules
+        What the plan asks for.
+    arm, attributes, markers
+        The report's parts.
+    n_clusters
+        Of the plan's atlas.
+    """
+    if arm is not None and modules.comparability is None:
+        return "the plan does not ask for the module comparability, yet an arm is given."
+    if attributes and modules.attributes is None:
+        return "the plan does not ask for the module attributes, yet some are given."
+    if markers is not None and modules.markers is None:
+        return "the plan does not ask for the module markers, yet moments are given."
+    if modules.attributes is not None:
+        declared = {each.attribute for each in modules.attributes.attributes}
+        names = [each.attribute for each in attributes]
+        if len(set(names)) != len(names) or set(names) - declared:
+            return "an attribute stands twice, or is not one that the plan declares."
+    if markers is not None and modules.markers is not None:
+        return _misfit_of_markers(modules.markers, markers, n_clusters)
+    return None
+
+
+def _misfit_of_markers(plan: MarkersPlan, markers: LotMarkers, n_clusters: int) -> str | None:
+    places = [each.cluster for each in markers.clusters]
+    if places != sorted(set(places)) or any(place >= n_clusters for place in places):
+        return "clusters of the moments are not of the atlas, in its order, each once."
+    for each in markers.clusters:
+        if any(len(part) != len(plan.genes) for part in (each.mean, each.m2, each.sum_expm1, each.nonzero)):
+            return "the moments are not one for each gene of the plan."
+        if each.cells < plan.minimum_cells:
+            return f"moments of fewer than {plan.minimum_cells} cells are given."
+    return None
