@@ -4,14 +4,10 @@ A figure cannot be had without its sentence and its table, so no page can show o
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
-
-from markupsafe import Markup
 
 from coordinator.report.composition import composition_drawings
 from coordinator.report.contents import (
     Composition,
-    Finding,
     Forest,
     ModuleFigure,
     ModuleSection,
@@ -20,32 +16,11 @@ from coordinator.report.contents import (
     ReportModel,
     Scatter,
     SiteMark,
-    Table,
 )
 from coordinator.report.forest import forest_drawings
 from coordinator.report.ranges import ranges_drawing
 from coordinator.report.scatter import lead_drawing, panel_drawings
-
-
-class Layout(StrEnum):
-    """How the drawings of a figure stand on the page."""
-
-    STACKED = "stacked"
-    PANELS = "panels"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """One figure, complete."""
-
-    number: int
-    title: str
-    finding: Finding | None
-    sentences: tuple[str, ...]
-    drawings: tuple[Markup, ...]
-    layout: Layout
-    legend: tuple[SiteMark, ...]
-    table: Table
+from shared.pages.rendering import Figure, Layout, module_figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,16 +99,13 @@ class _Draughtsman:
 
     def modules(self, sections: tuple[ModuleSection, ...]) -> tuple[tuple[Figure, ...], ...]:
         return tuple(
-            tuple(self._module(block) for block in section.blocks if isinstance(block, ModuleFigure))
+            tuple(
+                module_figure(block, self._number(), self._sites)
+                for block in section.blocks
+                if isinstance(block, ModuleFigure)
+            )
             for section in sections
         )
-
-    def _module(self, figure: ModuleFigure) -> Figure:
-        return Figure(
-            number=self._number(), title=figure.title, finding=figure.finding, sentences=figure.sentences,
-            drawings=figure.drawings, layout=Layout.PANELS if figure.in_panels else Layout.STACKED,
-            legend=tuple(self._sites[index] for index in figure.legend), table=figure.table,
-        )  # fmt: skip
 
 
 def draw_figures(model: ReportModel) -> Figures:

@@ -28,7 +28,6 @@ MOST_PANELS = 40
 _MOST_PANEL_MARKS = 10_000
 _MOST_LEAD_MARKS = 20_000
 _LEAD_COLUMNS = 4
-COLUMNS_PER_TABLE = 8
 
 
 def lead_rows(rows: tuple[Association, ...], n_lots: int = 1) -> tuple[Association, ...]:

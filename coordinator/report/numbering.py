@@ -1,15 +1,5 @@
-"""The numbers of findings, in the order in which a page tells them."""
+"""The numbers of findings, as `shared.pages.numbering` gives them."""
 
-from coordinator.report.contents import Finding
+from shared.pages.numbering import Numbering
 
-
-class Numbering:
-    """Gives each finding the next number, from 1."""
-
-    def __init__(self) -> None:
-        self._last = 0
-
-    def finding(self, text: str) -> Finding:
-        """Return ``text`` as the next finding."""
-        self._last += 1
-        return Finding(self._last, text)
+__all__ = ["Numbering"]

@@ -273,6 +273,6 @@ def test_every_site_colour_has_three_to_one_on_white(colour: str) -> None:
 
 
 def test_style_sheet_draws_the_site_colours() -> None:
-    style = (files("coordinator.report") / "templates" / "report.css").read_text()
+    style = (files("shared.pages") / "templates" / "page.css").read_text()
     for index, colour in enumerate(SITE_COLOURS):
         assert f".site-{index} {{ fill: {colour}; }}" in style
