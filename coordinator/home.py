@@ -40,7 +40,7 @@ class CoordinatorSettings(Message):
     maximum_concurrent_calls: Annotated[int, Field(ge=1, le=1_000)] = 16
     gateway_threads: Annotated[int, Field(ge=4, le=512)] = 64
     reply_seconds: Annotated[int, Field(ge=5, le=86_400)] = 60
-    sites_per_round: Annotated[int, Field(ge=1, le=1_000)] = 32
+    sites_at_once: Annotated[int, Field(ge=1, le=1_000)] = 32
 
 
 _COMMENTS: Final = {
@@ -50,7 +50,7 @@ _COMMENTS: Final = {
     "invite_hours": "How long an invite is good.",
     "maximum_calls_per_second": "For each site; an idle site makes about one call in two seconds.",
     "maximum_concurrent_calls": "For each site.",
-    "sites_per_round": "A study of more sites is asked in several rounds, in turn.",
+    "sites_at_once": "How many sites a collection waits for at a time; where one has answered the next is asked.",
     "reply_seconds": "How long one round of a collection waits for answers; missing sites are asked again.",
 }
 

@@ -1,4 +1,4 @@
-"""Collecting a study over the network: short rounds until every site has answered, or the deadline.
+"""Collecting a study over the network: rounds until every site has answered, or the deadline.
 
 A round is safe to break off at any moment: verified reports are stored as they come, and who is missing is asked again.
 """
@@ -101,7 +101,7 @@ def collect(
     Parameters
     ----------
     deadline_seconds : float
-        How long in all; a last round that began before is finished.
+        How long in all; nobody is asked any more after it, and who was asked before is waited for.
     pause_seconds : float
         Between two rounds.
     again : bool
@@ -123,7 +123,7 @@ def collect(
     end, first = time.monotonic() + deadline_seconds, True
     while True:
         try:
-            _one_round(home, record, enrolments, store, again=again and first, log=log)
+            _one_round(home, record, enrolments, store, end=end, again=again and first, log=log)
         except (RoundBrokenError, InputError) as error:  # the service may be between two lives
             if first and isinstance(error, InputError):
                 raise
@@ -143,6 +143,7 @@ def _one_round(
     enrolments: Enrolments,
     store: SqliteStore,
     *,
+    end: float,
     again: bool,
     log: Callable[[str], None],
 ) -> None:
@@ -157,7 +158,7 @@ def _one_round(
     asked = set(sites_to_ask(record.plan.message.sites, events))
     if again:
         asked |= sites_that_refused(record.plan.message.sites, events)
-    nodes = _next_in_turn(asked, nodes, events, home.settings.sites_per_round)
+    nodes = _in_turn(asked, nodes, events)
     if not nodes:
         return
     run = CollectionRun(
@@ -170,6 +171,8 @@ def _one_round(
         nonce=lambda: secrets.token_hex(16),
         log=log,
         reply_seconds=float(home.settings.reply_seconds),
+        sites_at_once=home.settings.sites_at_once,
+        may_ask=lambda: time.monotonic() < end,
         ask_refused=again,
         terms=record.terms,
         keep_checkpoint=lambda name, data: write_atomically(home.study(study) / CHECKPOINTS_FOLDER / name, data),
@@ -178,16 +181,12 @@ def _one_round(
         collect_round(run, grid)
 
 
-def _next_in_turn(
-    asked: Collection[SiteId], nodes: Mapping[SiteId, int], events: Iterable[CollectionEvent], number: int
+def _in_turn(
+    asked: Collection[SiteId], nodes: Mapping[SiteId, int], events: Iterable[CollectionEvent]
 ) -> dict[SiteId, int]:
-    """Return the nodes that a round asks: so many at most, those first that were asked longest ago.
-
-    The SuperLink takes the messages of a round one after the other, and each message's time runs from its making.
-    """
+    """Return the nodes of the sites to ask, those first that were asked longest ago: none waits behind a silent one."""
     last = {site: 0 if event is None else event.round for site, event in site_states(nodes, events).items()}
-    waiting = sorted((last[site], site) for site in asked if site in nodes)
-    return {site: nodes[site] for _, site in waiting[:number]}
+    return {site: nodes[site] for _, site in sorted((last[site], site) for site in asked if site in nodes)}
 
 
 def write_envelopes(home: CoordinatorHome, study: StudyId) -> None:

@@ -1,8 +1,15 @@
-"""The coordinator as a Flower ServerApp: rounds addressed to named nodes, opaque bytes in and out."""
+"""The coordinator as a Flower ServerApp: rounds addressed to named nodes, opaque bytes in and out.
 
+A round asks each site once, so many at a time: where one has answered the next is asked. A query's time runs from its
+making, so none is made before its turn; an answer is kept when it comes, whatever becomes of the round.
+"""
+
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
@@ -28,12 +35,15 @@ from protocol.signing import SigningKey
 
 # Flower's 3, 4, 5: message, reply or node unavailable. The SuperLink says so itself, once a message's time is over.
 _NOT_FROM_THE_SITE = frozenset({3, 4, 5})
+_PAUSE_SECONDS: Final = 0.5
+_PATIENCE_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionRun:
     """All that a collection needs, given from outside: keys, the store, the clock, the source of nonces.
 
+    ``nodes`` are asked in their order, ``sites_at_once`` at a time, and none any more once ``may_ask`` says no.
     ``keep_checkpoint`` is given, by a name of its own, each countersignature of where a site's ledger ended (SPEC 6.3).
     """
 
@@ -47,6 +57,9 @@ class CollectionRun:
     log: Callable[[str], None]
     rounds: int = 1
     reply_seconds: float = 3_600.0
+    sites_at_once: int = 32
+    may_ask: Callable[[], bool] = lambda: True
+    wait: Callable[[float], None] = time.sleep
     ask_refused: bool = False
     keep_checkpoint: Callable[[str, bytes], None] | None = None
     terms: bytes | None = None
@@ -74,23 +87,35 @@ def collect_round(run: CollectionRun, grid: Grid) -> tuple[SiteId, ...]:
     asked_for = set(sites_to_ask(run.study.message.sites, events))
     if run.ask_refused:
         asked_for |= sites_that_refused(run.study.message.sites, events)
-    sites = [site for site in run.study.message.sites if site in asked_for and site in run.nodes]
-    if not sites:
-        return ()
+    waiting = deque(site for site in run.nodes if site in asked_for)
     number = max((event.round for event in events), default=0) + 1
-    asked = {
-        run.nodes[site]: compose_query(
-            run.study, run.key, site=site, round_number=number, now=run.clock(), nonce=run.nonce
-        )
-        for site in sites
-    }
-    messages = [_message(query, node, run) for node, query in asked.items()]
-    replies = {
-        reply.metadata.src_node_id: reply for reply in grid.send_and_receive(messages, timeout=run.reply_seconds)
-    }
-    for node, query in asked.items():
-        _keep(run, query, replies.get(node))
-    return tuple(sites)
+    asked: list[SiteId] = []
+    outstanding: dict[str, tuple[OutgoingQuery, float]] = {}
+    waited = 0.0
+    while outstanding or (waiting and run.may_ask()):
+        while waiting and len(outstanding) < run.sites_at_once and run.may_ask():
+            site = waiting.popleft()
+            query = compose_query(run.study, run.key, site=site, round_number=number, now=run.clock(), nonce=run.nonce)
+            asked.append(site)
+            # One at a time: what Flower has only half been given is polled in vain.
+            pushed = [each for each in grid.push_messages([_message(query, run.nodes[site], run)]) if each]
+            if pushed:
+                outstanding[pushed[0]] = query, waited
+            else:
+                _keep(run, query, None)
+        replies = list(grid.pull_messages(list(outstanding))) if outstanding else []
+        for reply in replies:
+            answered, _at = outstanding.pop(reply.metadata.reply_to_message_id, (None, 0.0))
+            if answered is not None:
+                _keep(run, answered, reply)
+        if outstanding and not replies:
+            run.wait(_PAUSE_SECONDS)
+            waited += _PAUSE_SECONDS
+        # The SuperLink itself ends what is overdue; this is for a carrier that would stay silent for ever.
+        late = [each for each, (_, at) in outstanding.items() if waited - at > run.reply_seconds + _PATIENCE_SECONDS]
+        for identifier in late:
+            _keep(run, outstanding.pop(identifier)[0], None)
+    return tuple(asked)
 
 
 def _message(query: OutgoingQuery, node: int, run: CollectionRun) -> Message:

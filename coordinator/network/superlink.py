@@ -7,14 +7,17 @@ whose bundle holds no code, takes the run's task, and uses it as a way to send a
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Final
 
 import httpx
+from flwr.app import Error, Message
+from flwr.app.message import make_message
 from flwr.cli.build import build_fab_from_files
-from flwr.common.constant import SubStatus
-from flwr.common.serde import run_from_proto
+from flwr.common.constant import ErrorCode, SubStatus
+from flwr.common.serde import message_from_proto, run_from_proto
 from flwr.proto.control_pb2 import (
     ListNodesRequest,
     RegisterNodeRequest,
@@ -22,11 +25,21 @@ from flwr.proto.control_pb2 import (
     UnregisterNodeRequest,
 )
 from flwr.proto.fab_pb2 import Fab
-from flwr.proto.runtime_pb2 import AcquireTaskRequest, PullTaskInputRequest, PushTaskOutputRequest
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree
+from flwr.proto.message_pb2 import Message as WireMessage
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullAppMessagesRequest,
+    PullTaskInputRequest,
+    PushTaskOutputRequest,
+)
 from flwr.serverapp import Grid
 from flwr.supercore.constant import TaskType
 from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, inflate_object_from_contents, pull_objects
 from flwr.supercore.interceptors import (
     RuntimeVersionHttpInterceptor,
     SuperExecAuthHttpInterceptor,
@@ -44,6 +57,10 @@ from shared.errors import CrosslotError, InputError, InternalError
 _TASK_SECONDS: Final = 60.0
 _GONE_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.2
+_AT_ONCE: Final = 8
+_PARTS_SECONDS: Final = 60.0
+_PARTS_FIRST_PAUSE_SECONDS: Final = 0.1
+_PARTS_LONGEST_PAUSE_SECONDS: Final = 2.0
 _ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
 
 
@@ -59,6 +76,61 @@ def bundle(files: Mapping[str, str] = BUNDLE) -> bytes:
 
 class RoundBrokenError(CrosslotError):
     """The SuperLink went away during a round; what had come is kept, and the round may be repeated."""
+
+
+class GatheringGrid(HttpGrid):
+    """A grid that waits for no single reply.
+
+    The SuperLink announces a reply before its parts are there. Flower's own grid then sleeps a second and more for each
+    in turn; this one fetches the parts of several replies at once, and gives those out that are whole.
+    """
+
+    def __init__(self, address: str, *, certificate: bytes, token: str) -> None:
+        super().__init__(address, insecure=False, root_certificates=certificate, token=token)
+        self._retry_invoker.max_time = _GONE_SECONDS  # Flower would try for ever
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="reply")
+        self._gathering: dict[str, Future[Message]] = {}
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """Return the replies to these messages that are whole by now, each once."""
+        # A reply is announced once: to ask again for what is being fetched would give an error in its place.
+        asked = [identifier for identifier in message_ids if identifier not in self._gathering]
+        if asked:
+            told = self._runtime_client.PullMessages(PullAppMessagesRequest(message_ids=asked))
+            for announced, tree in zip(told.messages_list, told.message_object_trees, strict=True):
+                replied_to = announced.metadata.reply_to_message_id
+                self._gathering[replied_to] = self._pool.submit(self._gather, announced, tree)
+        whole = [identifier for identifier, reply in self._gathering.items() if reply.done()]
+        return [self._gathering.pop(identifier).result() for identifier in whole]
+
+    def close(self) -> None:
+        """Leave what is not whole, and disconnect."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        super().close()
+
+    def _gather(self, announced: WireMessage, tree: ObjectTree) -> Message:
+        """Return a reply with all its parts, or the error that they did not come."""
+        client, run_id = self._runtime_client, self.run.run_id
+        try:
+            parts = pull_objects(
+                [part.object_id for part in iterate_object_tree(tree)],
+                make_pull_object_fn_protobuf(pull_object_protobuf=client.PullObject, node=self.node, run_id=run_id),
+                max_time=_PARTS_SECONDS,
+                initial_backoff=_PARTS_FIRST_PAUSE_SECONDS,
+                backoff_cap=_PARTS_LONGEST_PAUSE_SECONDS,
+            )
+        except ObjectPullError as error:
+            bare = message_from_proto(announced)
+            return make_message(metadata=bare.metadata, error=Error(ErrorCode.MESSAGE_UNAVAILABLE, str(error)))
+        identifier = announced.metadata.message_id
+        client.ConfirmMessageReceived(
+            ConfirmMessageReceivedRequest(node=self.node, run_id=run_id, message_object_id=identifier)
+        )
+        reply = inflate_object_from_contents(identifier, parts)
+        if not isinstance(reply, Message):
+            raise InternalError(f"Flower gave a {type(reply).__name__} where a Message was announced")
+        reply.metadata.__dict__["_message_id"] = identifier
+        return reply
 
 
 class SuperLink:
@@ -119,8 +191,7 @@ class SuperLink:
         with self._control() as control:
             control.StartRun(StartRunRequest(fab=Fab(content=content or bundle())))
         token = self._task_token()
-        grid = HttpGrid(self._address, insecure=False, root_certificates=self._certificate, token=token)
-        grid._retry_invoker.max_time = _GONE_SECONDS  # noqa: SLF001 - Flower would try for ever
+        grid = GatheringGrid(self._address, certificate=self._certificate, token=token)
         client = grid._runtime_client  # noqa: SLF001 - Flower's own server process does the same
         heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
         heartbeat.start()
