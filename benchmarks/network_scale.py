@@ -1,20 +1,23 @@
 """How many sites one gateway and one SuperLink on one machine carry, with light clients in place of SuperNodes.
 
-``python benchmarks/network_scale.py [--sites 50 100 200]``
+``python -m benchmarks.network_scale [--sites 10 50 100 200]``
 
 Gateway and SuperLink are the real processes. A light client is a thread that makes the very calls of a SuperNode (the
 same Flower client class, the same signatures, through the site's own gRPC connection), and answers by the real agent
-over lots without cells; what it lacks of a site is its three processes of about 120 MiB each.
+over lots without cells; what it lacks of a site is its three processes of about 120 MiB each. ``collect`` is the real
+command. Of each process processor time and memory at its peak are told; ``load`` is the machine's, by others too.
 """
 
 import argparse
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -29,13 +32,13 @@ from flwr.supernode import fleet_http_connection
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from coordinator.home import CoordinatorHome, init_home, say_running
-from coordinator.network.collecting import collect
+from coordinator.network.collecting import standing
 from coordinator.network.enrolment import Enrolments, make_invite
 from coordinator.network.registry import publish
 from coordinator.network.service import gateway_spec, superlink_spec
 from coordinator.network.wellbeing import health_of
 from coordinator.store import SqliteStore
-from protocol.identifiers import SiteId
+from protocol.identifiers import SiteId, StudyId
 from protocol.plan import StudyPlan
 from protocol.policy import SitePolicy, write_policy
 from protocol.signing import SigningKey
@@ -43,7 +46,7 @@ from protocol.study_draft import write_study_draft
 from protocol.wire import calls
 from protocol.wire import gateway_pb2 as wire
 from shared.atlas.artefact import to_bytes
-from shared.runtime.processes import LOOPBACK, free_port, spawn, stop, wait_until
+from shared.runtime.processes import LOOPBACK, ProcessSpec, free_port, spawn, stop, wait_until
 from site_agent.agent import Agent, SiteIdentity
 from site_agent.network.enrolment import join
 from site_agent.network.flower_app import make_client_app
@@ -56,6 +59,7 @@ from site_agent.release.site_records import MemoryRecords
 from tests.study_parts import THREE_LOTS, Lots, make_plan
 from tests.study_with_cells import cell_study, make_study_plan
 
+COORDINATOR = (sys.executable, "-m", "coordinator.network")
 POLL_SECONDS = 3.0  # as a SuperNode polls
 
 
@@ -158,14 +162,56 @@ class RelayedClient(FleetHttpClient):
         return made
 
 
-def processor_seconds(pids: Mapping[str, int]) -> dict[str, float]:
-    """Return the processor time of each process so far, seconds."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    fields = {name: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for name, pid in pids.items()}
-    return {name: (int(each[11]) + int(each[12])) / ticks for name, each in fields.items()}
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """What a process has used so far."""
+
+    processor_seconds: float
+    peak_megabytes: float
+
+    def since(self, before: "Use") -> str:
+        """Return processor time since then, and the peak of memory, for a table."""
+        return f"{self.processor_seconds - before.processor_seconds:.1f} s, {self.peak_megabytes:.0f} MB"
 
 
-def measure(n_sites: int, work: Path) -> None:
+def use_of(pid: int) -> Use:
+    """Return what a running process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    status = Path(f"/proc/{pid}/status").read_text()
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return Use(processor_seconds=seconds, peak_megabytes=peak / 1024)
+
+
+def follow(child: subprocess.Popen[str], log: Path) -> threading.Thread:
+    """Write what a process prints into a file."""
+
+    def copy() -> None:
+        assert child.stdout is not None  # noqa: S101 - spawned so
+        with log.open("w") as file:
+            file.writelines(child.stdout)
+
+    thread = threading.Thread(target=copy, daemon=True)
+    thread.start()
+    return thread
+
+
+def collected(home: CoordinatorHome, study: StudyId, log: Path, minutes: float) -> tuple[float, Use]:
+    """Run the command that collects, and return its seconds and what it used."""
+    argv = (*COORDINATOR, "collect", study, "--home", str(home.path), "--deadline-minutes", str(minutes))
+    started = time.monotonic()
+    child = spawn(ProcessSpec(name="collect", argv=(*argv, "--pause-seconds", "1", "--json")))
+    reading, used = follow(child, log), Use(processor_seconds=0, peak_megabytes=0)
+    while child.poll() is None:
+        with suppress(OSError, StopIteration):  # it ends between two looks
+            used = use_of(child.pid)
+        time.sleep(0.2)
+    took = time.monotonic() - started
+    reading.join(5)
+    return took, used
+
+
+def measure(n_sites: int, work: Path, minutes: float) -> None:
     """Enrol so many sites, let them idle, then collect one study of all of them; print what it took."""
     sites = tuple(SiteId(f"site-{number:04d}") for number in range(n_sites))
     plan = make_plan(sites=sites).model_copy(update={"atlas": make_study_plan(sites).atlas})
@@ -174,14 +220,13 @@ def measure(n_sites: int, work: Path) -> None:
     (work / "study.toml").write_bytes(write_study_draft(plan))
     (work / "reference.atlas").write_bytes(to_bytes(cell_study().atlas))
     port, stopped, problems = free_port(), threading.Event(), list[str]()
-    specs = (superlink_spec(home, port), gateway_spec(home, port))
     with ExitStack() as ending:
-        children = {}
-        for spec in specs:
-            children[spec.name] = child = spawn(spec)
-            threading.Thread(target=lambda stream=child.stdout: [None for _ in stream], daemon=True).start()
+        pids = {"clients": os.getpid()}
+        for spec in (superlink_spec(home, port), gateway_spec(home, port)):
+            child = spawn(spec)
+            follow(child, work / f"{spec.name}.log")
             ending.callback(stop, child)
-        pids = {name: child.pid for name, child in children.items()}
+            pids[spec.name] = child.pid
         say_running(home, port, pids)
         assert wait_until(lambda: health_of(home) == "serving", timeout_seconds=60)  # noqa: S101 - nothing to measure
         enrolments = Enrolments(home.enrolments_path)
@@ -197,30 +242,32 @@ def measure(n_sites: int, work: Path) -> None:
             threads.append(thread)
         joined = time.monotonic() - started
         ending.callback(stopped.set)
-        time.sleep(10)
-        before, at = processor_seconds(pids), time.monotonic()
+        time.sleep(5)
+        before, at = {name: use_of(pid) for name, pid in pids.items()}, time.monotonic()
         time.sleep(20)
-        after, idle = processor_seconds(pids), time.monotonic() - at
-        shares = ", ".join(f"{name} {100 * (after[name] - before[name]) / idle:.0f} %" for name in pids)
+        idle = {
+            name: (use_of(pid).processor_seconds - before[name].processor_seconds) / (time.monotonic() - at)
+            for name, pid in pids.items()
+        }
         publish(home, work / "study.toml", work / "reference.atlas")
-        started = time.monotonic()
-        ended = collect(
-            home,
-            plan.study,
-            deadline_seconds=300,
-            pause_seconds=0.2,
-            show=lambda _now: None,
-            log=lambda line: print(line, file=sys.stderr) if "delivered" not in line else None,
+        before = {name: use_of(pid) for name, pid in pids.items()}
+        took, used = collected(home, plan.study, work / "collect.log", minutes)
+        after = {name: use_of(pid) for name, pid in pids.items()}
+        events = standing(home, plan.study).events.values()
+        cells = (
+            str(n_sites),
+            f"{joined / n_sites:.2f} s",
+            *(f"{100 * idle[name]:.0f} %" for name in ("superlink", "gateway")),
+            f"{sum(event is not None and event.state == 'delivered' for event in events)} of {n_sites}",
+            str(len(SqliteStore(home.store_path).reports(plan.study))),
+            str(max((event.round for event in events if event is not None), default=0)),
+            f"{took:.0f} s",
+            *(after[name].since(before[name]) for name in ("superlink", "gateway")),
+            used.since(Use(processor_seconds=0, peak_megabytes=0)),
+            after["clients"].since(before["clients"]),
+            f"{os.getloadavg()[0]:.0f}",
         )
-        took = time.monotonic() - started
-        reports = len(SqliteStore(home.store_path).reports(plan.study))
-        delivered = sum(event is not None and event.state == "delivered" for event in ended.events.values())
-        rounds = max(event.round for event in ended.events.values() if event is not None)
-        print(
-            f"| {n_sites} | {joined / n_sites:.2f} s | {shares} | {delivered} of {n_sites} ({reports} reports) "
-            f"| {rounds} | {took:.1f} s |",
-            flush=True,
-        )
+        print(f"| {' | '.join(cells)} |", flush=True)
         for line in problems[:3]:
             print(line, file=sys.stderr)
         stopped.set()
@@ -229,18 +276,27 @@ def measure(n_sites: int, work: Path) -> None:
                 thread.join(10)
 
 
+COLUMNS = (
+    *("sites", "joining, each", "idle: SuperLink", "idle: gateway", "delivered", "reports", "rounds", "collected in"),
+    *("SuperLink", "gateway", "collect", "light clients", "load"),
+)
+
+
 def main() -> None:
     """Measure each number of sites and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sites", type=int, nargs="+", default=[50, 100, 200])
+    parser.add_argument("--sites", type=int, nargs="+", default=[10, 50, 100, 200])
+    parser.add_argument("--minutes", type=float, default=5.0, help="The deadline of each collection.")
+    parser.add_argument("--logs", type=Path, help="Keep what the processes print in this folder.")
+    given = parser.parse_args()
     fleet_http_connection.FleetHttpClient = RelayedClient  # type: ignore[attr-defined]  # the seam for light clients
-    print(
-        "| sites | joining, each | idle: processor share | delivered | rounds | collected in |\n"
-        "|---|---|---|---|---|---|"
-    )
-    for n_sites in parser.parse_args().sites:
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
+    for n_sites in given.sites:
         with tempfile.TemporaryDirectory() as folder:
-            measure(n_sites, Path(folder))
+            measure(n_sites, Path(folder), given.minutes)
+            for log in Path(folder).glob("*.log") if given.logs else ():
+                given.logs.mkdir(parents=True, exist_ok=True)
+                shutil.copy(log, given.logs / f"{n_sites}-{log.name}")
 
 
 if __name__ == "__main__":
