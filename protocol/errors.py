@@ -52,6 +52,7 @@ class ErrorCode(StrEnum):
     STUDY_TOO_SMALL = "study-too-small"
     COORDINATOR_NOT_ALLOWED = "coordinator-not-allowed"
     DISCLOSURE_REFUSED = "disclosure-refused"
+    NOISE_BUDGET_SPENT = "noise-budget-spent"
     NOT_APPROVED = "not-approved"
     STEWARD_REFUSED = "steward-refused"
     AWAITING_STEWARD = "awaiting-steward"
@@ -104,6 +105,7 @@ SENTENCES: Final[Mapping[ErrorCode, str]] = {
     ErrorCode.STUDY_TOO_SMALL: "The study has fewer sites than this site's policy asks for.",
     ErrorCode.COORDINATOR_NOT_ALLOWED: "The site's policy does not allow this coordinator.",
     ErrorCode.DISCLOSURE_REFUSED: "The site's disclosure rules refuse this release.",
+    ErrorCode.NOISE_BUDGET_SPENT: "The site's budget of noise for these lots is spent.",
     ErrorCode.NOT_APPROVED: "The site's steward has not approved this release.",
     ErrorCode.STEWARD_REFUSED: "The site's steward refused this release.",
     ErrorCode.AWAITING_STEWARD: "The site's steward has yet to decide.",

@@ -35,6 +35,7 @@ class LedgerEvent(StrEnum):
     SUBMITTED = "submitted"  # a report entered the airlock
     APPROVED = "approved"
     REFUSED = "refused"
+    NOISE_COMMITTED = "noise-committed"  # the noise of a report was paid for from its lot's budget
     RELEASED = "released"  # a report was sealed
     POLICY_CHANGED = "policy-changed"
     TERMS_ACCEPTED = "terms-accepted"

@@ -20,6 +20,7 @@ from protocol.identifiers import Digest, Sha256, SiteId, SiteSlug, Slug, StudySl
 from protocol.message import Message
 from protocol.modules.names import ModuleName
 from protocol.plan import PROFILE_THRESHOLDS, Profile, StudyPlan
+from protocol.report import Epsilon
 from protocol.toml_documents import read_toml, write_toml
 from shared.errors import ProblemsError
 
@@ -45,6 +46,22 @@ class PolicyThresholds(Message):
     minimum_sites_per_study: Annotated[int, Field(ge=1)] | None = None  # not given: one site alone is a study
 
 
+class NoisePolicy(Message):
+    """Noise on the counts of every lot, and how much of it may be averaged away (SPEC 5.13, 5.14).
+
+    ``epsilon_budget`` is of each lot, over all studies and for ever. Only the site asks for noise, never a study.
+    """
+
+    epsilon_per_release: Epsilon
+    epsilon_budget: Annotated[float, Field(gt=0, le=1_000)]
+
+    @model_validator(mode="after")
+    def _one_release_is_within_the_budget(self) -> Self:
+        if self.epsilon_per_release > self.epsilon_budget:
+            raise ValueError("epsilon_budget: expected at least epsilon_per_release, or nothing could ever leave")
+        return self
+
+
 class SitePolicy(Message):
     """What a site lets out, to whom, and whether a person decides each time (SPEC 5)."""
 
@@ -58,6 +75,7 @@ class SitePolicy(Message):
     allowed_modules: tuple[ModuleName, ...] = ()
     withheld_fields: tuple[OptionalField, ...] = ()
     thresholds: PolicyThresholds = PolicyThresholds()
+    noise: NoisePolicy | None = None
 
     @model_validator(mode="after")
     def _only_an_allowed_study_is_approved_unseen(self) -> Self:
@@ -99,6 +117,8 @@ class EffectiveRules:
         Whether zero is hidden like any other small count.
     count_step
         1: counts that are not small leave exactly. More: each leaves as an interval of so many values.
+    noise
+        What noise the site asks for on counts, before anything is hidden; None for none.
     """
 
     plan: StudyPlan
@@ -115,6 +135,7 @@ class EffectiveRules:
     policy_version: int
     policy_sha256: Sha256
     auto_approved: bool
+    noise: NoisePolicy | None = None
 
 
 def read_policy(data: bytes) -> SitePolicy:
@@ -217,6 +238,7 @@ def effective(policy: SitePolicy, plan: StudyPlan) -> EffectiveRules:
         policy_version=policy.version,
         policy_sha256=policy.sha256,
         auto_approved=plan.study in policy.auto_approve,
+        noise=policy.noise,
     )
 
 
@@ -237,5 +259,9 @@ _COMMENTS: Final = {
     "auto_approve": "Studies whose releases leave without a person's approval. Empty: a steward approves each one.",
     "allowed_modules": "Study modules that may be asked: markers, attributes, comparability, specification.",
     "withheld_fields": "Optional fields that never leave: passage, period, median_mitochondrial_share.",
+    "noise": (
+        "Discrete Laplace noise on counts: what one report of a lot costs, and each lot's budget over all studies.\n"
+        "It hides a cell, not a donor. Without this table there is no noise."
+    ),
     "thresholds": "Thresholds of your own, in place of the profile's; the study may only ask for stricter ones.",
 }

@@ -13,6 +13,8 @@ from protocol.plan import Profile
 
 _Cells = Annotated[int, Field(ge=0, le=10**9)]
 _Positive = Annotated[float, Field(gt=0)]
+Epsilon = Annotated[float, Field(ge=0.001, le=10)]
+"""What one report costs of a lot's privacy budget: below the least the noise drowns all, above the most it hides none."""
 
 
 class Count(Message):
@@ -83,6 +85,16 @@ class Software(Message):
     mapper: Label
 
 
+class CountNoise(Message):
+    """Noise on the counts, drawn before anything of them was hidden or rounded (SPEC 5.13).
+
+    Each count bears discrete Laplace noise of scale 2 / epsilon, and is 0 where that would make it negative.
+    """
+
+    mechanism: Literal["discrete-laplace"] = "discrete-laplace"
+    epsilon: Epsilon
+
+
 class Disclosure(Message):
     """The granularity that was asked for and the one that was returned."""
 
@@ -90,6 +102,7 @@ class Disclosure(Message):
     applied: Profile
     small_count_threshold: Annotated[int, Field(ge=0)]
     policy_sha256: Digest
+    noise: CountNoise | None = None
 
 
 class LotReport(Message):

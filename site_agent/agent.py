@@ -10,7 +10,8 @@ In this order, and nothing is computed before the query and the plan are believe
    person's behalf, has decided on every lot.
    Until then the answer is "waiting": a person's delay blocks nothing. Where a rule asks for review, only a person
    can decide (SPEC 5.8).
-5. What was approved passes the gate, is sealed, and is named by a signed answer.
+5. What was approved passes the gate, is sealed, and is named by a signed answer. Where its counts bear noise, the lot's
+   budget has paid for it before.
 
 Whatever fails is answered with a catalogued code; its text goes to the site's own log. What was asked, released and
 answered stands in the ledger before it leaves (SPEC 6.1).
@@ -47,9 +48,10 @@ from site_agent.release.airlock import Airlock
 from site_agent.release.decisions import Held, Provenance, State
 from site_agent.release.gate import release
 from site_agent.release.ledger import Ledger
-from site_agent.release.lots_together import JudgedLot, judge_together
-from site_agent.release.offers import Offer
-from site_agent.release.site_records import HeldBack, HeldBackLot, SiteRecords
+from site_agent.release.lots_together import JudgedLot, held_back_of, judge_together
+from site_agent.release.noise_book import NoiseBook, NoiseStanding, within_budget
+from site_agent.release.offers import NotOffered, Offer
+from site_agent.release.site_records import SiteRecords
 from site_agent.release.summaries import pad
 from site_agent.release.verdicts import warnings_sha256
 from site_agent.release.withheld_clusters import withhold_clusters
@@ -75,8 +77,8 @@ class _SourceFailed(Exception):  # noqa: N818 - not an error of its own: it carr
 class ReportSource(Protocol):
     """Where an agent gets the reports of its lots; behind it are the cells."""
 
-    def __call__(self, rules: EffectiveRules) -> Sequence[Offer]:
-        """Return a report of every lot that the study asks for, and what it was made of.
+    def __call__(self, rules: EffectiveRules) -> Sequence[Offer | NotOffered]:
+        """Return a report of every lot that the study asks for, and what it was made of; or why a lot has none.
 
         Raises
         ------
@@ -114,6 +116,8 @@ class Agent:
         What must be found again after a restart.
     log
         Takes lines for the site's own log; they may say what no answer may.
+    noise
+        The book of noise and its budgets; without one nothing leaves under a policy that asks for noise.
     """
 
     def __init__(
@@ -126,6 +130,7 @@ class Agent:
         ledger: Ledger,
         records: SiteRecords,
         log: Callable[[str], None],
+        noise: NoiseBook | None = None,
     ) -> None:
         self._identity = identity
         self._policy = policy
@@ -134,6 +139,7 @@ class Agent:
         self._ledger = ledger
         self._records = records
         self._log = log
+        self._noise = noise
 
     def answer(self, ask: Ask, now: datetime) -> Reply | BareCode:
         """Return the answer to what the coordinator sent, at the given time."""
@@ -186,13 +192,22 @@ class Agent:
             self._records.keep_terms(plan.message.study, ask.terms)
         if not self._accepted(rules):
             return self._said(query, AnswerStatus.WAITING, ErrorCode.TERMS_NOT_ACCEPTED, now)
-        offered = self._offered(rules)
+        lots = self._offered(rules)
+        offered = [lot for lot in lots if isinstance(lot, Offer)]
+        provenance = {offer.report.lot: offer.provenance for offer in offered}
+        judged = self._judged(offered, provenance, rules)
+        poor = [lot for lot in lots if isinstance(lot, NotOffered)]
+        self._records.keep_held_back(held_back_of(judged, poor, study=rules.plan.study, at=instant(now)))
+        for lot in judged:
+            if lot.failures:
+                self._log(f"lot {lot.report.lot} is held back: {'; '.join(lot.failures)}")
         if not offered:
             return self._said(query, AnswerStatus.FAILED, ErrorCode.NO_LOTS, now)
-        provenance = {offer.report.lot: offer.provenance for offer in offered}
-        passing = self._passing(offered, provenance, rules, now)
+        passing = [lot for lot in judged if not lot.failures]
         if not passing:
-            return self._said(query, AnswerStatus.REFUSED, ErrorCode.DISCLOSURE_REFUSED, now)
+            spent = all(lot.lacks_budget_alone for lot in judged)
+            code = ErrorCode.NOISE_BUDGET_SPENT if spent else ErrorCode.DISCLOSURE_REFUSED
+            return self._said(query, AnswerStatus.REFUSED, code, now)
         held = [self._decided(lot, provenance[lot.report.lot], rules, now) for lot in passing]
         if any(each.state is State.PENDING for each in held):
             return self._said(query, AnswerStatus.WAITING, ErrorCode.AWAITING_STEWARD, now)
@@ -220,7 +235,7 @@ class Agent:
         named = (accepted.study, accepted.site, accepted.plan_sha256, accepted.terms_sha256)
         return named == (rules.plan.study, rules.site, rules.plan_sha256, terms)
 
-    def _offered(self, rules: EffectiveRules) -> Sequence[Offer]:
+    def _offered(self, rules: EffectiveRules) -> Sequence[Offer | NotOffered]:
         try:
             return self._reports(rules)
         except CrosslotError as error:
@@ -230,25 +245,21 @@ class Agent:
             self._log(f"study {rules.plan.study}: {error}" + (f" ({error.hint})" if error.hint else ""))
             raise _SourceFailed(code) from error
 
-    def _passing(
-        self,
-        offered: Sequence[Offer],
-        provenance: Mapping[Pseudonym, Provenance | None],
-        rules: EffectiveRules,
-        now: datetime,
-    ) -> list[JudgedLot]:
-        """Return the reports that no rule fails; why the others are held back stays at the site."""
-        judged = judge_together(
+    def _judged(
+        self, offered: Sequence[Offer], provenance: Mapping[Pseudonym, Provenance | None], rules: EffectiveRules
+    ) -> tuple[JudgedLot, ...]:
+        return judge_together(
             [self._versioned(self._without_withheld(offer.report, rules)) for offer in offered],
             rules,
             earlier=lambda report: self._airlock.earlier(report, provenance[report.lot]),
+            noise=lambda report: self._noise_standing(provenance[report.lot]),
         )
-        held_back = [lot for lot in judged if lot.failures]
-        for lot in held_back:
-            self._log(f"lot {lot.report.lot} is held back: {'; '.join(lot.failures)}")
-        lots = tuple(HeldBackLot(lot=lot.report.lot, reasons=lot.failures) for lot in held_back)
-        self._records.keep_held_back(HeldBack(study=rules.plan.study, at=instant(now), lots=lots))
-        return [lot for lot in judged if not lot.failures]
+
+    def _noise_standing(self, made_of: Provenance | None) -> NoiseStanding | None:
+        if self._noise is None:
+            return None
+        self._noise.check_holds(held.provenance for held in self._airlock.held().values() if held.state is State.SENT)
+        return self._noise.standing(made_of)
 
     def _without_withheld(self, report: LotReport, rules: EffectiveRules) -> LotReport:
         return withhold_clusters(report, self._airlock.withheld_clusters(report.study, report.lot), rules)
@@ -292,6 +303,7 @@ class Agent:
     def _released(
         self, query: Believed[Query], approved: Sequence[Held], rules: EffectiveRules, now: datetime
     ) -> Reply:
+        self._pay_for_noise(approved, rules, now)
         envelopes = tuple(
             release(
                 each.report,
@@ -300,6 +312,7 @@ class Agent:
                 self._identity.key,
                 lots_offered=len(approved),
                 earlier=self._airlock.earlier(each.report, each.provenance),
+                noise=self._noise_standing(each.provenance),
                 steward=self._identity.steward,
             )
             for each in approved
@@ -310,6 +323,22 @@ class Agent:
                 self._airlock.mark_sent(each.payload_sha256, at=now)
         answer = answer_with_reports(query.message, query.payload, envelopes, ledger=self._ledger.head())
         return self._sealed(answer, envelopes, now)
+
+    def _pay_for_noise(self, approved: Sequence[Held], rules: EffectiveRules, now: datetime) -> None:
+        """Commit what the noise of each report costs; what was committed before costs nothing (SPEC 5.14).
+
+        Raises
+        ------
+        ProtocolError
+            If a lot's budget does not have it.
+        """
+        if rules.noise is None or self._noise is None:
+            return
+        for each in approved:
+            standing = self._noise_standing(each.provenance)
+            if standing is not None and not standing.committed and within_budget(standing, rules.noise):
+                self._write_about(each, LedgerEvent.NOISE_COMMITTED, now)
+            self._noise.commit(each.provenance, rules.noise)
 
     def _said(self, query: Believed[Query], status: AnswerStatus, code: ErrorCode, now: datetime) -> Reply:
         answer = answer_with_code(query.message, query.payload, status, code, ledger=self._ledger.head())

@@ -8,7 +8,7 @@ Layout, everything readable by its owner only::
     keys/site.pem  site.pub        the machine's key: signs answers, reports and the ledger
     keys/steward.pem  steward.pub  the steward's key, under a passphrase: signs decisions
     pseudonym.secret               turns names into pseudonyms; lost, the same lot gets another pseudonym
-    airlock/  ledger/              append-only logs
+    airlock/  ledger/  noise/      append-only logs
     studies/<study>/               plan.json, terms.txt, acceptance.json, held-back.json
     checkpoints/                   the coordinator's countersignatures of the ledger
     taken.json                     queries that were taken (SPEC 3.6)
@@ -44,6 +44,7 @@ from site_agent.cells.site_tables import read_table
 from site_agent.release.airlock import Airlock
 from site_agent.release.append_log import FolderLog
 from site_agent.release.ledger import Ledger
+from site_agent.release.noise_book import NoiseBook
 from site_agent.release.site_records import HeldBack
 
 SETTINGS_FILE: Final = "site.toml"
@@ -129,11 +130,11 @@ class FolderRecords:
         write_atomically(self.study(study) / "acceptance.json", envelope, mode=PRIVATE)
 
     def keep_held_back(self, held_back: HeldBack) -> None:
-        """Keep which lots of a study a rule held back."""
+        """Keep which lots of a study were held back."""
         write_atomically(self.study(held_back.study) / "held-back.json", encode(held_back), mode=PRIVATE)
 
     def held_back(self) -> tuple[HeldBack, ...]:
-        """Return which lots a rule held back, study by study."""
+        """Return which lots were held back, study by study."""
         paths = sorted((self.folder / "studies").glob("*/held-back.json"))
         limit = DOCUMENT_LIMIT
         files = [read_bounded(path, limit=limit, what="the lots held back") for path in paths]
@@ -181,6 +182,14 @@ class Home:
     @cached_property
     def _airlock(self) -> Airlock:
         return Airlock(FolderLog(self.folder / "airlock"))
+
+    def noise_book(self) -> NoiseBook:
+        """Return the book of noise; what other processes append to it is read as it comes."""
+        return self._noise_book
+
+    @cached_property
+    def _noise_book(self) -> NoiseBook:
+        return NoiseBook(FolderLog(self.folder / "noise"))
 
     def site_key(self) -> SigningKey:
         """Return the machine's key."""

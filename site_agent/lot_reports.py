@@ -1,16 +1,20 @@
 """From a site's folder to lot reports: the one place where the cells' wing and the release wing meet."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.policy import EffectiveRules
+from protocol.pseudonyms import NameKind, pseudonym
 from protocol.report import LotReport, Software
 from shared.atlas.artefact import from_bytes, sha256
 from site_agent.cells.lot_mapping import LotMapping, map_site_lots
 from site_agent.cells.lots import Lot, SiteLots
-from site_agent.release.offers import Offer
+from site_agent.release.append_log import MemoryLog
+from site_agent.release.decisions import Provenance
+from site_agent.release.noise_book import NoiseBook
+from site_agent.release.offers import NotOffered, Offer
 from site_agent.release.summaries import MappedLot, provenance_of, summarise
 
 MAPPER = "crosslot-linear/1"
@@ -23,6 +27,7 @@ class LotOutcome:
     lot: Lot
     mapping: LotMapping
     report: LotReport | None
+    made_of: Provenance | None = None
     withheld: tuple[str, ...] = ()
 
 
@@ -46,6 +51,8 @@ class FolderReports:
         Takes sentences for the person who waits, such as that the mapper is being compiled.
     threads : int, optional
         Worker threads of the mapper.
+    noise : NoiseBook, optional
+        The site's book of noise; without one, noise that the policy asks for is drawn and forgotten, as an example.
     """
 
     site: SiteLots
@@ -55,16 +62,18 @@ class FolderReports:
     log: Callable[[str], None]
     notice: Callable[[str], None] | None = None
     threads: int | None = None
+    noise: NoiseBook = field(default_factory=lambda: NoiseBook(MemoryLog()))
 
-    def __call__(self, rules: EffectiveRules) -> Sequence[Offer]:
-        """Return the report of every lot that the study's quality limits admit, and what it was made of."""
-        offers = []
+    def __call__(self, rules: EffectiveRules) -> Sequence[Offer | NotOffered]:
+        """Return the report of every lot and what it was made of; of one beyond the study's quality limits, why not."""
+        offers: list[Offer | NotOffered] = []
         for outcome in self.outcomes(rules):
             if outcome.report is None:
                 self.log(f"lot {outcome.lot.lot} is not reported: {', '.join(outcome.withheld)}")
+                named = pseudonym(self.secret, study=rules.plan.study, kind=NameKind.LOT, name=outcome.lot.lot)
+                offers.append(NotOffered(lot=named, reasons=outcome.withheld))
             else:
-                made_of = provenance_of(mapped_lot(outcome.mapping), outcome.lot, self.secret)
-                offers.append(Offer(report=outcome.report, provenance=made_of))
+                offers.append(Offer(report=outcome.report, provenance=outcome.made_of))
         return offers
 
     def outcomes(self, rules: EffectiveRules) -> Iterator[LotOutcome]:
@@ -86,17 +95,20 @@ class FolderReports:
         ):
             self.done(lot)
             withheld = mapping.withheld(limits)
-            report = None
+            report = made_of = None
             if not withheld:
+                exact = mapped_lot(mapping)
+                made_of = provenance_of(exact, lot, self.secret)
+                counted, made_of = self.noise.noised(exact, made_of, rules, self.secret)
                 report = summarise(
-                    mapped_lot(mapping),
+                    counted,
                     lot,
                     self.site.potency[lot.lot],
                     rules=rules,
                     secret=self.secret,
                     software=software,
                 )
-            yield LotOutcome(lot=lot, mapping=mapping, report=report, withheld=tuple(withheld))
+            yield LotOutcome(lot=lot, mapping=mapping, report=report, made_of=made_of, withheld=tuple(withheld))
 
 
 def mapped_lot(mapping: LotMapping) -> MappedLot:

@@ -33,7 +33,7 @@ from protocol.policy import EffectiveRules
 from shared.errors import CrosslotError
 from shared.runtime.processes import bound_argv
 from site_agent.mapping_task import FAILURE_FILE, OFFERS_FILE, read_offers
-from site_agent.release.offers import Offer
+from site_agent.release.offers import NotOffered, Offer
 
 _TABLES: Final = ("lots.csv", "potency.csv", "policy.toml")
 _TICK_SECONDS: Final = 0.1
@@ -84,7 +84,7 @@ class MappingQueue:
     _under_way: dict[str, _Mapping] = field(default_factory=dict)
     _fetching: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="atlas"))
 
-    def __call__(self, rules: EffectiveRules) -> tuple[Offer, ...]:
+    def __call__(self, rules: EffectiveRules) -> tuple[Offer | NotOffered, ...]:
         """Return the offers of a study's lots.
 
         Raises

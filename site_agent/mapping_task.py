@@ -8,12 +8,12 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from protocol.codec import decode, encode
 from protocol.envelopes import PAYLOAD_LIMITS, PayloadType
 from protocol.errors import ErrorCode, ProtocolError
-from protocol.identifiers import StudyId
+from protocol.identifiers import Pseudonym, StudyId
 from protocol.policy import effective, policy_or_refuse
 from protocol.report import LotReport
 from shared.atlas.artefact import MAXIMUM_BYTES
@@ -21,34 +21,38 @@ from shared.errors import CrosslotError
 from shared.runtime.files import PRIVATE, read_bounded, write_atomically
 from site_agent.home import open_home
 from site_agent.release.decisions import Provenance
-from site_agent.release.offers import Offer
+from site_agent.release.offers import NotOffered, Offer
 
 OFFERS_FILE: Final = "offers.json"
 FAILURE_FILE: Final = "failure.json"
 ATLASES: Final = "atlases"
 
 
-def write_offers(offers: tuple[Offer, ...], path: Path) -> None:
-    """Write offers to a file that only its owner reads."""
-    document = [
-        {
-            "report": encode(offer.report).decode("utf-8"),
-            "provenance": None if offer.provenance is None else asdict(offer.provenance),
-        }
-        for offer in offers
-    ]
-    write_atomically(path, json.dumps(document).encode(), mode=PRIVATE)
+def write_offers(offers: tuple[Offer | NotOffered, ...], path: Path) -> None:
+    """Write offers, and which lots have none, to a file that only its owner reads."""
+    write_atomically(path, json.dumps([_as_json(offer) for offer in offers]).encode(), mode=PRIVATE)
 
 
-def read_offers(path: Path) -> tuple[Offer, ...]:
+def read_offers(path: Path) -> tuple[Offer | NotOffered, ...]:
     """Return the offers that :func:`write_offers` wrote."""
-    limit = PAYLOAD_LIMITS[PayloadType.LOT_REPORT]
-    return tuple(
-        Offer(
-            report=decode(LotReport, each["report"].encode("utf-8"), limit=limit),
-            provenance=None if each["provenance"] is None else Provenance(**each["provenance"]),
-        )
-        for each in json.loads(path.read_bytes())
+    return tuple(_from_json(each) for each in json.loads(path.read_bytes()))
+
+
+def _as_json(offer: Offer | NotOffered) -> dict[str, Any]:
+    if isinstance(offer, NotOffered):
+        return {"lot": offer.lot, "reasons": offer.reasons}
+    return {
+        "report": encode(offer.report).decode("utf-8"),
+        "provenance": None if offer.provenance is None else asdict(offer.provenance),
+    }
+
+
+def _from_json(each: dict[str, Any]) -> Offer | NotOffered:
+    if "report" not in each:
+        return NotOffered(lot=Pseudonym(each["lot"]), reasons=tuple(each["reasons"]))
+    return Offer(
+        report=decode(LotReport, each["report"].encode("utf-8"), limit=PAYLOAD_LIMITS[PayloadType.LOT_REPORT]),
+        provenance=None if each["provenance"] is None else Provenance(**each["provenance"]),
     )
 
 
@@ -67,7 +71,7 @@ def main(home_folder: Path, study: StudyId, out: Path) -> int:
     return 0
 
 
-def _mapped(home_folder: Path, study: StudyId) -> tuple[Offer, ...]:
+def _mapped(home_folder: Path, study: StudyId) -> tuple[Offer | NotOffered, ...]:
     from site_agent.cells.lot_files import require_readable_files  # noqa: PLC0415 - imports the mapper
     from site_agent.cells.lots import read_site_folder  # noqa: PLC0415 - the same
     from site_agent.lot_reports import FolderReports  # noqa: PLC0415 - the same
@@ -79,7 +83,12 @@ def _mapped(home_folder: Path, study: StudyId) -> tuple[Offer, ...]:
     site = read_site_folder(home_folder, plan.endpoints, cohorts=plan.cohorts)
     require_readable_files(site)
     reports = FolderReports(
-        site=site, atlas=atlas, secret=home.secret(), done=lambda lot: _say(f"mapped lot {lot.lot}"), log=_say
+        site=site,
+        atlas=atlas,
+        secret=home.secret(),
+        done=lambda lot: _say(f"mapped lot {lot.lot}"),
+        log=_say,
+        noise=home.noise_book(),
     )
     return tuple(reports(rules))
 

@@ -49,6 +49,7 @@ class HomeAgent:
             ledger=home.ledger(),
             records=home.records,
             log=say,
+            noise=home.noise_book(),
         )
         return agent.answer(ask, now)
 

@@ -110,6 +110,7 @@ class Airlock:
             payload=payload.decode("utf-8"),
             lot_sha256=provenance.lot_sha256 if provenance else None,
             cells_sha256=provenance.cells_sha256 if provenance else None,
+            draw_sha256=provenance.draw_sha256 if provenance else None,
         )
         self._append(event, position)
         return self.find(digest)
@@ -135,6 +136,7 @@ class Airlock:
             EarlierRelease(
                 report=held.report,
                 same_cells=_same_cells(held.provenance, provenance),
+                same_draw=_draw(held.provenance) == _draw(provenance),
             )
             for held in self.held().values()
             if held.state is State.SENT
@@ -388,4 +390,8 @@ def _same_lot(one: Provenance | None, other: Provenance | None) -> bool:
 
 
 def _same_cells(one: Provenance | None, other: Provenance | None) -> bool:
-    return one is not None and one == other
+    return _same_lot(one, other) and one is not None and other is not None and one.cells_sha256 == other.cells_sha256
+
+
+def _draw(provenance: Provenance | None) -> Sha256 | None:
+    return None if provenance is None else provenance.draw_sha256

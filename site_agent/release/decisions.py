@@ -80,6 +80,7 @@ class AirlockEvent(Message):
     payload: Annotated[str, Field(max_length=EVENT_LIMIT)] | None = None  # of a submitted report, its exact text
     lot_sha256: Digest | None = None  # of a submitted report, its provenance
     cells_sha256: Digest | None = None
+    draw_sha256: Digest | None = None
     by: Label | None = None
     meaning: Meaning | None = None
     reason: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
@@ -97,10 +98,13 @@ class Provenance:
         Equal for equal lots, in any study.
     cells_sha256
         Equal for equal cells after QC, under any atlas.
+    draw_sha256
+        Equal for counts that bear the same noise; None for counts without noise.
     """
 
     lot_sha256: Sha256
     cells_sha256: Sha256
+    draw_sha256: Sha256 | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +194,7 @@ def apply(held: dict[Sha256, Held], event: AirlockEvent) -> None:
 def _provenance(event: AirlockEvent) -> Provenance | None:
     if event.lot_sha256 is None or event.cells_sha256 is None:
         return None
-    return Provenance(lot_sha256=event.lot_sha256, cells_sha256=event.cells_sha256)
+    return Provenance(lot_sha256=event.lot_sha256, cells_sha256=event.cells_sha256, draw_sha256=event.draw_sha256)
 
 
 def after(held: Held, event: AirlockEvent) -> Held:

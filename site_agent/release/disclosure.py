@@ -15,6 +15,8 @@ from protocol.policy import EffectiveRules, OptionalField
 from protocol.report import Count, LotReport
 from site_agent.release.earlier_releases import EarlierRelease, judge_earlier_releases, judge_totals
 from site_agent.release.module_rules import judge_modules
+from site_agent.release.noise_book import NoiseStanding
+from site_agent.release.noise_rule import judge_noise, judge_noise_budget
 from site_agent.release.summaries import MEDIAN_DECIMALS, SHARE_DECIMALS, padded_size
 from site_agent.release.suppression import hidden_below, lowest_hidden, named_parts, table_of
 from site_agent.release.verdicts import Outcome, RuleId, Verdict, failed, passed
@@ -30,6 +32,7 @@ def judge(
     *,
     lots_offered: int,
     earlier: Sequence[EarlierRelease] = (),
+    noise: NoiseStanding | None = None,
 ) -> tuple[Verdict, ...]:
     """Return what every rule says of a report, worst first.
 
@@ -43,6 +46,8 @@ def judge(
         How many lots the site offers to this study, this one included.
     earlier
         Everything that was released of the same lot before.
+    noise
+        Where the report's noise stands in the site's book; None where the book has none for it.
     """
     verdicts = (
         judge_scope(report, rules),
@@ -51,6 +56,8 @@ def judge(
         judge_small_counts(report, rules),
         judge_totals(report),
         judge_earlier_releases(report, rules, earlier),
+        judge_noise(report, rules, noise),
+        judge_noise_budget(rules, noise),
         judge_precision(report, rules),
         judge_withheld_fields(report, rules),
         judge_modules(report, rules),

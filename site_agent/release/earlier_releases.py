@@ -20,10 +20,18 @@ class EarlierRelease:
         As it left.
     same_cells
         Whether it was made of exactly the same cells after QC, as the site knows from its own records.
+    same_draw
+        Whether its counts bear the same draw of noise as those that would leave; so also where both bear none.
     """
 
     report: LotReport
     same_cells: bool
+    same_draw: bool = True
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether its counts bear noise."""
+        return self.report.disclosure.noise is not None
 
 
 def judge_totals(report: LotReport) -> Verdict:
@@ -44,13 +52,18 @@ def judge_earlier_releases(report: LotReport, rules: EffectiveRules, earlier: Se
     Two ways are closed. Where the cells were the same, the tables are solved together. Where they were not, the
     difference of two exact counts is a count of its own and must not be small: two releases around a change of three
     cells show those three.
+
+    Counts that bear different noise are not compared: no value is excluded by them, and what they tell together is
+    bounded by the lot's budget (SPEC 5.14). Counts of one draw are one table.
     """
     if not earlier:
         return passed(RuleId.EARLIER_RELEASES, "Nothing of this lot has left before.")
-    verdict = _judge_same_cells(report, [release.report for release in earlier if release.same_cells])
+    alike = [release for release in earlier if release.same_draw]
+    same = [release.report for release in alike if release.same_cells or release.has_noise]
+    verdict = _judge_same_cells(report, same)
     if verdict.outcome is Outcome.FAIL:
         return verdict
-    others = [release.report for release in earlier if not release.same_cells]
+    others = [release.report for release in alike if not (release.same_cells or release.has_noise)]
     differing = {name for other in others for name in _small_differences(report, other, rules)}
     if differing:
         reason = "These counts differ from an earlier release by fewer cells than may be shown."
@@ -58,7 +71,22 @@ def judge_earlier_releases(report: LotReport, rules: EffectiveRules, earlier: Se
     if others:
         reason = "The lot was reported before from other cells: whoever holds both sees what changed."
         return Verdict(rule=RuleId.EARLIER_RELEASES, outcome=Outcome.REVIEW, reason=reason)
+    if verdict.outcome is Outcome.PASS:
+        return _judge_without_noise(report, earlier) or verdict
     return verdict
+
+
+def _judge_without_noise(report: LotReport, earlier: Sequence[EarlierRelease]) -> Verdict | None:
+    """Return a warning where the lot leaves once with noise and once without; None where it does not."""
+    if report.disclosure.noise is None:
+        if not any(release.has_noise for release in earlier):
+            return None
+        reason = "The lot left under noise before: these counts, without it, tell what it hid."
+    else:
+        if not any(release.same_cells and not release.has_noise for release in earlier):
+            return None
+        reason = "The same cells left without noise before: the noise hides nothing of them now."
+    return Verdict(rule=RuleId.EARLIER_RELEASES, outcome=Outcome.REVIEW, reason=reason)
 
 
 def _judge_same_cells(report: LotReport, same: Sequence[LotReport]) -> Verdict:

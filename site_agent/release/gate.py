@@ -8,6 +8,7 @@ In this order, and nothing is sealed before the last (SPEC 5.9):
 3. Every disclosure rule is judged anew, on the report as it would leave. One fail, and nothing leaves.
 4. An approval for exactly these bytes exists: the policy's own, or one that the steward's key signed. Approval against
    a warning has its reason, a person's name, and names that very warning.
+5. Where the counts bear noise, its cost was committed to the lot's budget before.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from shared.errors import InternalError
 from site_agent.release.decisions import Approval
 from site_agent.release.disclosure import judge
 from site_agent.release.earlier_releases import EarlierRelease
+from site_agent.release.noise_book import NoiseStanding
 from site_agent.release.verdicts import Outcome, RuleId, Verdict, warnings_sha256
 
 RULE_OF_FIELD: Final[Mapping[str, RuleId]] = {
@@ -75,6 +77,8 @@ RULE_OF_FIELD: Final[Mapping[str, RuleId]] = {
     "disclosure.applied": RuleId.SCOPE,
     "disclosure.small_count_threshold": RuleId.SCOPE,
     "disclosure.policy_sha256": RuleId.SCOPE,
+    "disclosure.noise.mechanism": RuleId.NOISE,
+    "disclosure.noise.epsilon": RuleId.NOISE,
     "padding": RuleId.SIZE,
 }
 """Every field that may leave, and the rule that answers for it."""
@@ -107,6 +111,7 @@ def release(
     *,
     lots_offered: int,
     earlier: Sequence[EarlierRelease] = (),
+    noise: NoiseStanding | None = None,
     steward: VerifyingKey | None = None,
 ) -> bytes:
     """Return the signed envelope of a report that may leave.
@@ -125,6 +130,8 @@ def release(
         How many lots the site offers to this study, this one included.
     earlier
         Everything that was released of the same lot before.
+    noise
+        Where the report's noise stands in the site's book.
     steward
         The steward's public key; None where the site has none, and then no person can approve.
 
@@ -135,13 +142,13 @@ def release(
     ProtocolError
         If these exact bytes are not approved, or not in a way that suffices.
     InternalError
-        If the report has a field that the gate does not know.
+        If the report has a field that the gate does not know, or noise whose cost was not committed.
     """
     check_every_field_is_known(type(report))
     payload = encode(report)
     if decode(LotReport, payload, limit=PAYLOAD_LIMITS[PayloadType.LOT_REPORT]) != report:
         raise InternalError("expected a report that its own bytes describe in full")
-    verdicts = judge(report, rules, lots_offered=lots_offered, earlier=earlier)
+    verdicts = judge(report, rules, lots_offered=lots_offered, earlier=earlier, noise=noise)
     if any(verdict.outcome is Outcome.FAIL for verdict in verdicts):
         raise DisclosureError(verdicts)
     if approval is None:
@@ -160,6 +167,8 @@ def release(
             "A rule asks for a person's review.",
             hint="a steward approves it and says why",
         )
+    if report.disclosure.noise is not None and (noise is None or not noise.committed):
+        raise InternalError("expected the noise of the report to be paid for before it is sealed")
     return seal(payload, PayloadType.LOT_REPORT, key)
 
 

@@ -1,7 +1,8 @@
-"""What a source of reports offers to the airlock: a report, and what it was made of."""
+"""What a source of reports offers to the airlock: a report, and what it was made of; and which lots have none."""
 
 from dataclasses import dataclass
 
+from protocol.identifiers import Pseudonym
 from protocol.report import LotReport
 from site_agent.release.decisions import Provenance
 
@@ -20,3 +21,19 @@ class Offer:
 
     report: LotReport
     provenance: Provenance | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotOffered:
+    """A lot that the study's quality limits do not admit: it has no report.
+
+    Attributes
+    ----------
+    lot
+        Its pseudonym in the study.
+    reasons
+        Why, for the site's own people.
+    """
+
+    lot: Pseudonym
+    reasons: tuple[str, ...]

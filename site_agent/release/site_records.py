@@ -2,10 +2,11 @@
 
 The queries that it took (SPEC 3.6: a replay is refused across restarts), the signed plan of each study that it was
 asked about (the steward's review judges by it), the steward's acceptance of a study's terms (SPEC 5.11), and which lots
-a rule held back and why: they never reach the airlock, and the steward is told of them here. A site's
-``home`` keeps them in its folder; simulations keep them in memory.
+were held back and why, by a disclosure rule or by the study's quality limits: they never reach the airlock, and the
+steward is told of them here. A site's ``home`` keeps them in its folder; simulations keep them in memory.
 """
 
+from enum import StrEnum
 from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
@@ -17,15 +18,23 @@ from protocol.queries import ReplayWindow
 from protocol.roster import Believed
 
 
+class HeldBackBy(StrEnum):
+    """What held a lot back."""
+
+    RULE = "disclosure rule"
+    QUALITY = "quality limits of the study"
+
+
 class HeldBackLot(Message):
-    """A lot whose report a disclosure rule fails."""
+    """A lot whose report a disclosure rule fails, or that the study's quality limits do not admit."""
 
     lot: LotPseudonym
+    by: HeldBackBy = HeldBackBy.RULE
     reasons: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class HeldBack(Message):
-    """The lots of a study that a rule held back when the site was last asked; it stays at the site."""
+    """The lots of a study that were held back when the site was last asked; it stays at the site."""
 
     schema_id: Literal["crosslot.held-back/1"] = Field(default="crosslot.held-back/1", alias="schema")
     study: StudySlug
@@ -52,7 +61,7 @@ class SiteRecords(Protocol):
         """Return the steward's signed acceptance of a study's terms, None where there is none."""
 
     def keep_held_back(self, held_back: HeldBack) -> None:
-        """Keep which lots of a study a rule held back; the latest counts."""
+        """Keep which lots of a study were held back; the latest counts."""
 
 
 class MemoryRecords:
@@ -86,5 +95,5 @@ class MemoryRecords:
         return self.acceptances.get(study)
 
     def keep_held_back(self, held_back: HeldBack) -> None:
-        """Keep which lots of a study a rule held back."""
+        """Keep which lots of a study were held back."""
         self.held_back[held_back.study] = held_back

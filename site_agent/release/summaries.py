@@ -17,7 +17,7 @@ from protocol.identifiers import EndpointId, Pseudonym, SiteId
 from protocol.plan import Endpoint
 from protocol.policy import EffectiveRules, OptionalField
 from protocol.pseudonyms import NameKind, keyed_fingerprint, pseudonym
-from protocol.report import Count, Disclosure, LotQuality, LotReport, PotencySeries, Software
+from protocol.report import Count, CountNoise, Disclosure, LotQuality, LotReport, PotencySeries, Software
 from shared.errors import InputError, InternalError
 from site_agent.release.decisions import Provenance
 from site_agent.release.suppression import hide_small_counts
@@ -137,7 +137,7 @@ def summarise(
     Parameters
     ----------
     mapped
-        What the mapper found.
+        What the mapper found; where the rules ask for noise, with the counts of the lot's draw.
     lot, potency
         What the site says of the lot.
     rules
@@ -189,6 +189,7 @@ def summarise(
                 applied=rules.applied,
                 small_count_threshold=rules.small_count.value,
                 policy_sha256=rules.policy_sha256,
+                noise=None if rules.noise is None else CountNoise(epsilon=rules.noise.epsilon_per_release),
             ),
         )
     except ValidationError as error:

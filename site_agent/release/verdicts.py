@@ -18,6 +18,8 @@ class RuleId(StrEnum):
     SMALL_COUNTS = "small-counts"
     TOTALS = "totals"
     EARLIER_RELEASES = "earlier-releases"
+    NOISE = "noise"
+    NOISE_BUDGET = "noise-budget"
     PRECISION = "precision"
     WITHHELD_FIELDS = "withheld-fields"
     MODULES = "modules"

@@ -39,7 +39,7 @@ def approve(home: Home, item: ReviewItem, *, by: str, at: datetime, key: Signing
     """
     held = home.airlock().find(item.held.payload_sha256)
     _require(held, EventKind.APPROVED)
-    verdicts = verdicts_of(home.airlock(), held, held.report, rules_for(home, held))
+    verdicts = verdicts_of(home, held, held.report, rules_for(home, held))
     failures = [verdict.reason for verdict in verdicts if verdict.outcome is Outcome.FAIL]
     if failures:
         raise RefusedError(

@@ -12,7 +12,6 @@ from protocol.policy import EffectiveRules, effective, policy_or_refuse
 from protocol.report import Count, LotReport
 from shared.errors import CrosslotError, InputError
 from site_agent.home import Home
-from site_agent.release.airlock import Airlock
 from site_agent.release.decisions import Held, State
 from site_agent.release.disclosure import judge
 from site_agent.release.earlier_releases import EarlierRelease
@@ -160,12 +159,13 @@ def rules_for(home: Home, held: Held) -> EffectiveRules:
     return _rules(home, held.study)
 
 
-def verdicts_of(airlock: Airlock, held: Held, report: LotReport, rules: EffectiveRules) -> tuple[Verdict, ...]:
+def verdicts_of(home: Home, held: Held, report: LotReport, rules: EffectiveRules) -> tuple[Verdict, ...]:
     """Return what every rule says of a report of the lot, worst first."""
+    airlock, noise = home.airlock(), home.noise_book()
     alive = {State.PENDING, State.APPROVED, State.SENT}
     lots = {each.lot for each in airlock.held().values() if each.study == held.study and each.state in alive}
-    earlier = airlock.earlier(report, held.provenance)
-    return judge(report, rules, lots_offered=len(lots | {held.lot}), earlier=earlier)
+    earlier, standing = airlock.earlier(report, held.provenance), noise.standing(held.provenance)
+    return judge(report, rules, lots_offered=len(lots | {held.lot}), earlier=earlier, noise=standing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +192,7 @@ def after_withholding(home: Home, item: ReviewItem, clusters: Collection[str]) -
     CrosslotError
         If the rules in force cannot be had.
     """
-    rules, airlock = rules_for(home, item.held), home.airlock()
+    rules = rules_for(home, item.held)
     names = rules.plan.atlas.clusters
     chosen = {names.index(name) for name in clusters if name in names} | item.withheld
     old = item.held.report
@@ -201,7 +201,7 @@ def after_withholding(home: Home, item: ReviewItem, clusters: Collection[str]) -
     return AfterWithholding(
         report=report,
         lines=report_lines(report, clusters=names, names=own, before=old, rules=rules),
-        verdicts=verdicts_of(airlock, item.held, report, rules),
+        verdicts=verdicts_of(home, item.held, report, rules),
     )
 
 
@@ -257,7 +257,7 @@ def _rules(home: Home, study: StudyId) -> EffectiveRules:
 
 def _item(home: Home, held: Held, ground: _Ground) -> ReviewItem:
     airlock, report, rules, names = home.airlock(), held.report, ground.rules, ground.names
-    verdicts = () if rules is None else verdicts_of(airlock, held, report, rules)
+    verdicts = () if rules is None else verdicts_of(home, held, report, rules)
     earlier = airlock.earlier(report, held.provenance)
     previous = earlier[-1] if earlier else None
     clusters = rules.plan.atlas.clusters if rules is not None else ()
@@ -314,6 +314,7 @@ def _fields(report: LotReport, clusters: Sequence[str]) -> list[tuple[str, str]]
         ("profile asked for", disclosure.requested.value),
         ("profile applied", disclosure.applied.value),
         ("counts hidden below", str(disclosure.small_count_threshold)),
+        ("noise on counts", "none" if disclosure.noise is None else f"epsilon {disclosure.noise.epsilon:g}"),
         ("policy", disclosure.policy_sha256),
     ]
 

@@ -79,6 +79,7 @@ REPORT: dict[str, Any] = {
         "applied": "standard",
         "small_count_threshold": 5,
         "policy_sha256": "c" * 64,
+        "noise": None,
     },
     "padding": "",
 }
