@@ -13,6 +13,7 @@ from importlib.metadata import version
 from math import isnan
 from typing import assert_never
 
+from coordinator.modules.attributes import analyse_attributes
 from coordinator.reported import study_data_from_reports
 from coordinator.robustness import defined, remove_lead, sensitivities, survives
 from coordinator.study_data import StudyData
@@ -158,6 +159,9 @@ def analyse(data: StudyData, parameters: AnalysisParameters, *, threads: int = 2
         associations=tuple(row for answer in answers for row in answer.associations),
         validation=tuple(validation),
         warnings=tuple(warning for answer in answers for warning in answer.warnings),
+        attributes=analyse_attributes(
+            data, parameters.modules.attributes, parameters.analysis, parameters.endpoints, rows, threads=threads
+        ),
     )
 
 

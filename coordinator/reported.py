@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from coordinator.study_data import LotQualityTable, PotencyReplicates, StudyData
+from coordinator.study_data import AttributeTable, LotQualityTable, PotencyReplicates, StudyData
 from protocol.plan import StudyPlan
 from protocol.report import LotReport
 from shared.errors import InputError, ProblemsError
@@ -105,6 +105,7 @@ def _tabulated(plan: StudyPlan, reports: Sequence[LotReport]) -> StudyData:
             )
             for endpoint in plan.endpoints
         },
+        attributes=_attributes(plan, reports),
         quality=LotQualityTable(
             median_counts=np.array([q.median_counts for q in quality], dtype=np.float64),
             median_genes=np.array([q.median_genes for q in quality], dtype=np.float64),
@@ -115,3 +116,17 @@ def _tabulated(plan: StudyPlan, reports: Sequence[LotReport]) -> StudyData:
             gene_coverage=np.array([q.gene_coverage for q in quality], dtype=np.float64),
         ),
     )
+
+
+def _attributes(plan: StudyPlan, reports: Sequence[LotReport]) -> AttributeTable | None:
+    if plan.modules.attributes is None:
+        return None
+    names = tuple(each.attribute for each in plan.modules.attributes.attributes)
+    values = np.full((len(reports), len(names)), np.nan)
+    below = np.zeros(values.shape, dtype=np.bool_)
+    for row, report in enumerate(reports):
+        for each in report.attributes:
+            column = names.index(each.attribute)
+            below[row, column] = each.below_detection
+            values[row, column] = np.nan if each.value is None else each.value
+    return AttributeTable(names=names, values=values, below=below)

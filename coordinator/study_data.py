@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +26,15 @@ class PotencyReplicates:
     """The raw values behind one endpoint: one tuple a lot, each of (run, replicates, reference replicates)."""
 
     runs: tuple[tuple[tuple[str, tuple[float, ...], tuple[float, ...]], ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttributeTable:
+    """Lot-level attributes: NaN where a lot lacks one, and where it is ``below`` the limit of detection."""
+
+    names: tuple[str, ...]
+    values: FloatArray  # (n_lots, n_attributes)
+    below: BoolArray  # (n_lots, n_attributes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,4 +59,5 @@ class StudyData:
     totals_high: IntArray  # (n_lots,)
     potency: Mapping[str, PotencyReplicates]  # by endpoint
     quality: LotQualityTable | None = None
+    attributes: AttributeTable | None = None
     counted: bool = True  # false where only shares were known: what depends on the number of cells is not defined

@@ -11,6 +11,8 @@ from pydantic import Field
 
 from protocol.identifiers import Digest, EndpointSlug, Label, LotPseudonym, SiteSlug, Slug, StudySlug
 from protocol.message import Message
+from protocol.modules.attributes_results import AttributesResults
+from protocol.modules.specification_results import SpecificationResults
 from protocol.plan import Alternative, Strata
 
 _Rho = Annotated[float, Field(ge=-1.0000001, le=1.0000001)] | None
@@ -179,4 +181,6 @@ class ResultSet(Message):
     associations: tuple[Association, ...]
     validation: tuple[ValidationRow, ...] = ()
     warnings: tuple[str, ...] = ()
+    attributes: AttributesResults | None = None
+    specification: SpecificationResults | None = None
     parity: Parity | None = None
