@@ -7,7 +7,8 @@ Rules
 2. An invite's certificate opens enrolment and nothing else; a site's opens the rest, while the site is enrolled.
 3. What is refused is refused with one word and logged with its peer; what fails here is logged, and no text of it
    leaves.
-4. Messages pass as they came: the gateway decides who may speak, never what is true.
+4. Messages pass as they came: the gateway decides who may speak, never what is true. The one call answered here is a
+   poll of a site for which nothing waits (``waiting``).
 """
 
 import threading
@@ -29,6 +30,7 @@ from coordinator.network.admission import SIGNATURE_HEADER, OnceOnly, Refusal, S
 from coordinator.network.enrolment import EnrolledSite, Enrolments, accept
 from coordinator.network.registry import atlas_for, studies_of
 from coordinator.network.superlink import SuperLink
+from coordinator.network.waiting import NOTHING, POLL_PATH, Waiting
 from protocol.certificates import Bearer, Role, bearer_of
 from protocol.codec import decode
 from protocol.enrolment import EnrolmentRequest
@@ -44,6 +46,7 @@ _CACHE_SECONDS: Final = 1.0
 _SEEN_SECONDS: Final = 10.0
 _ATLASES_TOLD: Final = 64
 _TEXT_TOLD: Final = 64
+_PROTOBUF: Final = "application/x-protobuf"
 
 Context = Any  # grpc.ServicerContext; grpcio ships no types
 Log = Callable[[str], None]
@@ -59,6 +62,7 @@ class GatewayParts:
     upstream: httpx.Client
     clock: Callable[[], datetime]
     log: Log
+    waiting: Waiting | None = None
 
 
 class Gateway:
@@ -144,8 +148,11 @@ class Gateway:
         """Pass one call of the site's SuperNode on to the SuperLink."""
         headers = admitted_headers(request.path, len(request.body), dict(request.headers), site.node_key)
         self._once.take(headers[SIGNATURE_HEADER], time.monotonic())
-        headers["content-type"] = "application/x-protobuf"
-        headers["accept"] = "application/x-protobuf"
+        waiting = self._parts.waiting
+        if request.path == POLL_PATH and waiting is not None and not waiting.may_wait(site.node_key):
+            return wire.RelayReply(status=200, body=NOTHING, content_type=_PROTOBUF)
+        headers["content-type"] = _PROTOBUF
+        headers["accept"] = _PROTOBUF
         if request.content_type.isprintable() and request.content_type:
             headers["content-type"] = request.content_type[:128]
         if request.accept.isprintable() and request.accept:

@@ -16,11 +16,15 @@ from coordinator.home import CoordinatorHome
 from coordinator.network.enrolment import Enrolments
 from coordinator.network.gateway import GatewayParts, serve, sites_by_node
 from coordinator.network.superlink import SuperLink
+from coordinator.network.waiting import Waiting
 from shared.errors import InternalError
 from shared.runtime.processes import LOOPBACK, accepts_connections, stopped_by_signals, wait_until
 
 _SUPERLINK_SECONDS: Final = 60.0
 _UPSTREAM_SECONDS: Final = 60.0
+# The SuperLink has one processor's worth of Python and one file that one thread at a time can write: more calls at once
+# would wait there for each other, by SQLite's sleeping and trying again.
+_UPSTREAM_AT_ONCE: Final = 8
 _STOP_SECONDS: Final = 3.0
 
 
@@ -34,7 +38,7 @@ def main(home_path: Path, superlink_port: int) -> None:
     enrolments, superlink = Enrolments(home.enrolments_path), SuperLink.of(home, address)
     registered = sites_by_node(enrolments, superlink)
     trusted = ssl.create_default_context(cadata=home.superlink_certificate.read_text("ascii"))
-    limits = httpx.Limits(max_connections=settings.gateway_threads, max_keepalive_connections=settings.gateway_threads)
+    limits = httpx.Limits(max_connections=_UPSTREAM_AT_ONCE, max_keepalive_connections=_UPSTREAM_AT_ONCE)
     with httpx.Client(
         base_url=f"https://{address}", verify=trusted, timeout=_UPSTREAM_SECONDS, limits=limits, trust_env=False
     ) as upstream:
@@ -45,6 +49,7 @@ def main(home_path: Path, superlink_port: int) -> None:
             upstream=upstream,
             clock=lambda: datetime.now(UTC),
             log=_say,
+            waiting=Waiting(home.superlink_database, _say),
         )
         server, port = serve(parts, settings.listen)
         _say(f"listening on {settings.listen.rpartition(':')[0]}:{port}, {len(registered)} sites enrolled")
