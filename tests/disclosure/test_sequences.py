@@ -2,9 +2,11 @@
 
 A sequence draws a site's lots with their true counts under two atlases, and then acts: the coordinator asks in one of
 two studies under one of two atlases, the site changes its policy, a lot gains cells, the steward withholds clusters,
-approves with or without a reason, or refuses. An adversary keeps every byte that leaves. ``CROSSLOT_SEQUENCES`` sets
-how many sequences are drawn: 1,000 where it is not set, 50,000 in the nightly run. They are drawn in shares, so that
-processes can divide them and each share that is done shows; ``CROSSLOT_SEED`` makes the draw one that can be had again.
+approves with or without a reason, or refuses. A policy may ask for noise: what nothing may give back is then the counts
+as they were drawn, and all draws of a lot that left keep to its budget. An adversary keeps every byte that leaves.
+``CROSSLOT_SEQUENCES`` sets how many sequences are drawn: 1,000 where it is not set, 50,000 in the nightly run. They are
+drawn in shares, so that processes can divide them and each share that is done shows; ``CROSSLOT_SEED`` makes the draw
+one that can be had again.
 """
 
 import base64
@@ -12,6 +14,8 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from random import Random
 from typing import Final
 
 import numpy as np
@@ -26,7 +30,7 @@ from protocol.exchange import Ask, Reply
 from protocol.identifiers import Pseudonym, Sha256, SiteId, StudyId
 from protocol.ledger import LedgerEvent
 from protocol.plan import Profile, StudyPlan
-from protocol.policy import EffectiveRules, PolicyThresholds, SitePolicy, effective, write_policy
+from protocol.policy import EffectiveRules, NoisePolicy, PolicyThresholds, SitePolicy, effective, write_policy
 from protocol.pseudonyms import NameKind, pseudonym
 from protocol.report import LotReport, Software
 from shared.errors import RefusedError
@@ -36,6 +40,7 @@ from site_agent.release.append_log import MemoryLog
 from site_agent.release.decisions import State
 from site_agent.release.disclosure import judge
 from site_agent.release.ledger import Ledger
+from site_agent.release.noise_book import NoiseBook
 from site_agent.release.offers import Offer
 from site_agent.release.site_records import MemoryRecords
 from site_agent.release.summaries import MappedLot, provenance_of, summarise
@@ -94,6 +99,20 @@ class Released:
     cells: Cells
     rules: EffectiveRules
     warned: bool
+    draw: Sha256 | None  # of noise
+    parts: tuple[int, ...]  # what the report tells of: the true counts, or those drawn
+
+
+@dataclass
+class SomeNoise:
+    """Draws noise that is another with every draw, and the same in every run."""
+
+    draws: int = 0
+
+    def __call__(self, counts: Sequence[int], epsilon: float) -> tuple[int, ...]:
+        self.draws += 1
+        source = Random(self.draws)  # noqa: S311 - a run that can be had again, and no secret
+        return tuple(cells + round(source.gauss(0, 2 / epsilon)) for cells in counts)
 
 
 @dataclass
@@ -107,6 +126,7 @@ class World:
     released: list[Released] = field(default_factory=list)
     seen: set[Sha256] = field(default_factory=set)
     warned: set[Sha256] = field(default_factory=set)
+    noise: NoiseBook = field(default_factory=lambda: NoiseBook(MemoryLog(), mechanism=SomeNoise()))
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(MemoryLog(), site=KYOTO, key=key_of(KYOTO))
@@ -131,8 +151,9 @@ class World:
         )
         described = ALot(lot=lot, donor=f"donor of {lot}")
         software = Software(crosslot="0.1.0", mapper="fake/1")
-        report = summarise(mapped, described, [AMeasurement()], rules=rules, secret=SECRET, software=software)
-        return Offer(report=report, provenance=provenance_of(mapped, described, SECRET))
+        counted, made_of = self.noise.noised(mapped, provenance_of(mapped, described, SECRET), rules, SECRET)
+        report = summarise(counted, described, [AMeasurement()], rules=rules, secret=SECRET, software=software)
+        return Offer(report=report, provenance=made_of)
 
     def ask(self, which: int) -> None:
         plan = PLANS[which]
@@ -146,6 +167,7 @@ class World:
             ledger=self.ledger,
             records=self.records,
             log=lambda _line: None,
+            noise=self.noise,
         )
         ask = Ask(query=signed(make_query(plan, KYOTO), PayloadType.QUERY), plan=ENVELOPES[which])
         reply = agent.answer(ask, NOW)
@@ -160,9 +182,31 @@ class World:
             return
         self.seen.add(digest)
         (lot,) = (name for name in LOTS if report.lot == _pseudonym(report.study, name))
+        made_of = self.airlock.find(digest).provenance
+        assert made_of is not None
+        standing = self.noise.standing(made_of)
+        cells = self.cells[lot]
+        drawn = cells.parts[ATLASES.index(report.atlas_sha256)] if standing is None else standing.noised
+        known = [each for each in self.released if each.lot == lot]
         self.released.append(
-            Released(report=report, lot=lot, cells=self.cells[lot], rules=rules, warned=digest in self.warned)
+            Released(
+                report=report,
+                lot=lot,
+                cells=cells,
+                rules=rules,
+                warned=digest in self.warned,
+                draw=made_of.draw_sha256,
+                parts=tuple(max(0, part) for part in drawn),
+            )
         )
+        if all(each.draw != made_of.draw_sha256 for each in known):
+            self._check_budget(lot, rules)
+
+    def _check_budget(self, lot: str, rules: EffectiveRules) -> None:
+        noise = [(each.draw, each.report.disclosure.noise) for each in self.released if each.lot == lot]
+        costs = {draw: applied.epsilon for draw, applied in noise if applied is not None}
+        if rules.noise is not None:
+            assert sum(Decimal(repr(cost)) for cost in costs.values()) <= Decimal(repr(rules.noise.epsilon_budget))
 
     def decide(self, how: str) -> None:
         """Decide on everything that waits; a warned approval is remembered as a person's own."""
@@ -175,7 +219,8 @@ class World:
             reason = "I know" if how == "approve with a reason" else None
             plan = next(plan for plan in PLANS if plan.study == held.study and self._is_of(held.report, plan))
             earlier = self.airlock.earlier(held.report, held.provenance)
-            verdicts = judge(held.report, self.rules(plan), lots_offered=len(LOTS), earlier=earlier)
+            standing = self.noise.standing(held.provenance)
+            verdicts = judge(held.report, self.rules(plan), lots_offered=len(LOTS), earlier=earlier, noise=standing)
             if any(verdict.outcome is Outcome.REVIEW for verdict in verdicts):
                 self.warned.add(held.payload_sha256)
             seen = warnings_sha256(verdicts)
@@ -224,6 +269,12 @@ def some_cells(draw: st.DrawFn) -> Cells:
     return Cells(version=0, parts=((one[0], one[1], one[2], one[3]), (two[0], two[1], two[2], two[3])))
 
 
+NOISES: Final = [
+    NoisePolicy(epsilon_per_release=epsilon, epsilon_budget=budget)
+    for epsilon, budget in ((0.5, 0.5), (1.0, 2.0), (0.7, 1.4), (3.0, 100.0))
+]
+
+
 @st.composite
 def some_policy(draw: st.DrawFn) -> SitePolicy:
     profile = draw(st.sampled_from(Profile))
@@ -239,6 +290,7 @@ def some_policy(draw: st.DrawFn) -> SitePolicy:
             small_count_threshold=draw(st.sampled_from([None, 0, 2, 5, 10, 13])),
             minimum_lots_per_site=1,
         ),
+        noise=draw(st.sampled_from([None, None, None, None, *NOISES])),
     )
 
 
@@ -261,8 +313,8 @@ def _check(world: World, draw_part: Callable[[int], int]) -> None:
     _check_true(world)
     for lot in LOTS:
         of_lot = [each for each in world.released if each.lot == lot]
-        for cells in {id(each.cells): each.cells for each in of_lot}.values():
-            same = [each for each in of_lot if each.cells == cells]
+        for cells, draw in {(id(each.cells), each.draw): (each.cells, each.draw) for each in of_lot}.values():
+            same = [each for each in of_lot if each.cells == cells and each.draw == draw]
             if not any(each.warned for each in same):
                 _check_nothing_is_narrowed(same, draw_part)
         _check_differences(of_lot)
@@ -271,7 +323,7 @@ def _check(world: World, draw_part: Callable[[int], int]) -> None:
 
 def _check_true(world: World) -> None:
     for each in world.released:
-        truth = each.cells.parts[ATLASES.index(each.report.atlas_sha256)]
+        truth = each.parts
         assert all(low <= cells <= high for cells, (low, high) in zip(truth, _ends(table_of(each.report)), strict=True))
         assert each.report.cells_after_qc.low <= sum(truth) <= each.report.cells_after_qc.high
         threshold = hidden_below(each.rules)
@@ -297,7 +349,7 @@ def _check_differences(of_lot: Sequence[Released]) -> None:
     for position, new in enumerate(of_lot):
         threshold = hidden_below(new.rules)
         for old in of_lot[:position]:
-            if old.cells == new.cells or old.report.atlas_sha256 != new.report.atlas_sha256:
+            if old.cells == new.cells or old.draw or new.draw or old.report.atlas_sha256 != new.report.atlas_sha256:
                 continue
             pairs = zip(_ends(table_of(new.report)), _ends(table_of(old.report)), strict=True)
             for (low, high), (old_low, old_high) in pairs:
