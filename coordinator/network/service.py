@@ -8,6 +8,7 @@ from typing import Final
 
 from coordinator.home import CoordinatorHome, say_running
 from coordinator.network.enrolment import Enrolments
+from shared.errors import RefusedError
 from shared.runtime.files import write_atomically
 from shared.runtime.processes import (
     LOOPBACK,
@@ -67,11 +68,12 @@ def serve(home: CoordinatorHome, log: Log) -> None:
     InputError
         The folder is no coordinator's.
     RefusedError
-        A service of this folder runs already.
+        A service of this folder runs already, or the address to listen on cannot be had.
     """
     settings = home.settings
     Enrolments(home.enrolments_path)
     with only_one(home.run / "lock", f"the service of {home.path}"):
+        require_to_listen(settings.listen)
         port = _superlink_port(home)
         quiet = Quiet(log)
         supervisor = Supervisor([superlink_spec(home, port), gateway_spec(home, port)], quiet)
@@ -85,6 +87,25 @@ def serve(home: CoordinatorHome, log: Log) -> None:
                 supervisor.run(on_change=changed)
             finally:
                 (home.run / "service.json").unlink(missing_ok=True)
+
+
+def require_to_listen(address: str) -> None:
+    """Return if this machine can listen on an address now: a tree that cannot is not started, to die again and again.
+
+    Raises
+    ------
+    RefusedError
+        It is taken, not this machine's, or not for this user.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, int(port)), family=family):
+            return
+    except OSError as error:
+        hint = "stop what listens there, or name another address as `listen` in coordinator.toml"
+        raise RefusedError(f"expected to listen on {address}, found: {error.strerror or error}", hint=hint) from error
 
 
 def _superlink_port(home: CoordinatorHome) -> int:
