@@ -14,6 +14,7 @@ from math import isnan
 from typing import assert_never
 
 from coordinator.modules.attributes import analyse_attributes
+from coordinator.modules.specification import asked_by, specify
 from coordinator.reported import study_data_from_reports
 from coordinator.robustness import defined, remove_lead, sensitivities, survives
 from coordinator.study_data import StudyData
@@ -147,6 +148,8 @@ def analyse(data: StudyData, parameters: AnalysisParameters, *, threads: int = 2
     validation_cohorts = parameters.cohorts_for(CohortRole.VALIDATION)
     discovered = [found for answer in answers for found in answer.discovered]
     validation, out = validate(data, validation_cohorts, parameters.analysis, discovered, threads=threads)
+    associations = tuple(row for answer in answers for row in answer.associations)
+    question = asked_by(parameters.modules, parameters.endpoints, parameters.cohorts, parameters.analysis)
     return ResultSet(
         study=parameters.study,
         endpoints=tuple(_endpoint_card(endpoint) for endpoint in parameters.endpoints),
@@ -156,9 +159,10 @@ def analyse(data: StudyData, parameters: AnalysisParameters, *, threads: int = 2
             n_validation=len(rows_of_cohorts(data, validation_cohorts)[0]),
         ),
         verdicts=tuple(answer.verdict for answer in answers),
-        associations=tuple(row for answer in answers for row in answer.associations),
+        associations=associations,
         validation=tuple(validation),
         warnings=tuple(warning for answer in answers for warning in answer.warnings),
+        specification=None if question is None else specify(data, question, associations),
         attributes=analyse_attributes(
             data, parameters.modules.attributes, parameters.analysis, parameters.endpoints, rows, threads=threads
         ),

@@ -43,6 +43,7 @@ class PayloadType(StrEnum):
     RELEASE_DECISION = "application/vnd.crosslot.release-decision+json"
     TERMS_ACCEPTANCE = "application/vnd.crosslot.terms-acceptance+json"
     BUNDLE = "application/vnd.crosslot.bundle+json"
+    SPECIFICATION = "application/vnd.crosslot.specification+json"
 
 
 PAYLOAD_LIMITS: Final[Mapping[PayloadType, int]] = {
@@ -58,6 +59,7 @@ PAYLOAD_LIMITS: Final[Mapping[PayloadType, int]] = {
     PayloadType.RELEASE_DECISION: 8 * _KIB,
     PayloadType.TERMS_ACCEPTANCE: 8 * _KIB,
     PayloadType.BUNDLE: 4 * _KIB * _KIB,
+    PayloadType.SPECIFICATION: 64 * _KIB,
 }
 """The largest payload of each kind, bytes (SPEC 1.4)."""
 

@@ -35,6 +35,7 @@ COORDINATOR_SIGNS: Final = frozenset(
         PayloadType.RESULTS,
         PayloadType.CHECKPOINT,
         PayloadType.BUNDLE,
+        PayloadType.SPECIFICATION,
     }
 )
 SITE_SIGNS: Final = frozenset({PayloadType.ANSWER, PayloadType.LOT_REPORT, PayloadType.LEDGER_ENTRY})

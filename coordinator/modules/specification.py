@@ -1,0 +1,393 @@
+"""The specification of a study: which share of the functional cluster a lot needs, and how far to trust it.
+
+Rules
+-----
+1. The cluster is the plan's, or else the lead that discovery found; where it found none there is no specification. The
+   side is that of the discovered association: more of the cluster where potency rises with it, less where it falls.
+2. The units are discovery's (donors). Sites are pooled: potency is relative to the run's reference where the plan says
+   so, and what still parts the sites at the same share widens the bound. Where it parts them visibly, that is a doubt.
+3. A suppressed count is an interval. The threshold is the strictest of four readings: all at the middle, all low, all
+   high, and those that weaken the association most; where one of them has none, there is none.
+4. Fewer than 30 units, sites that differ, or a curve where a line was fitted: a threshold is then indicative only.
+5. What is compared is what is printed: the threshold is rounded to three digits, to the stricter side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor, isnan, log, log10
+from typing import Final
+
+import numpy as np
+
+from coordinator.study_data import FloatArray, StudyData
+from coordinator.units import Units, rows_of_cohorts, units_of
+from protocol.modules.asked import Modules
+from protocol.modules.specification import SpecificationPlan
+from protocol.modules.specification_results import (
+    DecisionCounts,
+    FittedLine,
+    RateRange,
+    ShareRange,
+    Side,
+    SpecificationOutcome,
+    SpecificationResults,
+)
+from protocol.plan import AnalysisPlan, Cohort, CohortRole, Endpoint, Normalisation
+from protocol.results import Association
+from shared.errors import DesignError
+from shared.statistics.specification import (
+    FEWEST_FOR_A_SPECIFICATION,
+    Line,
+    fit_line,
+    p_of_curvature,
+    p_of_groups,
+    rates_of,
+    resample,
+    threshold_of,
+    tolerance_factor,
+)
+from shared.statistics.streams import named_seed
+
+RESAMPLES: Final = 2_000
+_MIDDLE: Final = (2.5, 97.5)
+_DOUBT: Final = 0.01  # one data set in a hundred is doubted for nothing, by each check
+_THRESHOLD_DIGITS: Final = 3
+_RANGE_DIGITS: Final = 2
+_KEPT_DIGITS: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a specification is asked for, and of which study.
+
+    Attributes
+    ----------
+    asked : SpecificationPlan
+        Limit, endpoint, cluster and confidence.
+    declared : bool
+        Whether the signed plan has it so.
+    endpoint : Endpoint
+        The endpoint that ``asked`` names.
+    cohorts, analysis
+        Of the study's plan.
+    """
+
+    asked: SpecificationPlan
+    declared: bool
+    endpoint: Endpoint
+    cohorts: tuple[Cohort, ...]
+    analysis: AnalysisPlan
+
+    @property
+    def limit_text(self) -> str:
+        """The limit with its unit."""
+        return limit_text(self.asked.limit, self.endpoint)
+
+
+def specify(data: StudyData, question: Question, associations: Sequence[Association]) -> SpecificationResults:
+    """Return the specification that the discovery's lots bear out, or why there is none.
+
+    Parameters
+    ----------
+    data : StudyData
+        All lots.
+    question : Question
+        What is asked.
+    associations : sequence of Association
+        Of the discovery, best first.
+    """
+    own = [row for row in associations if row.endpoint == question.endpoint.endpoint]
+    lead = next((row.cluster for row in own if row.significant), None)
+    cluster = question.asked.cluster or lead
+    if cluster is None:
+        return _none(question, "no-cluster", "the discovery found no cluster whose share follows potency")
+    discovery = [cohort for cohort in question.cohorts if cohort.role is CohortRole.DISCOVERY]
+    column = data.clusters.index(cluster)
+    rows, _ = rows_of_cohorts(data, discovery)
+    units, _ = units_of(data, rows, question.endpoint, question.analysis.strata, [column])
+    readings = _Readings.of(data, units, column)
+    rho = next((row.rho for row in own if row.cluster == cluster), None)
+    found = _Found(question=question, cluster=cluster, units=units, readings=readings)
+    try:
+        line = fit_line(readings.middle, units.potency)
+    except DesignError as error:
+        return found.none(error.code, str(error))
+    rises = line.slope > 0 if rho is None else rho > 0
+    return found.threshold(data, line, column, rises=rises)
+
+
+def asked_by(
+    modules: Modules, endpoints: Sequence[Endpoint], cohorts: tuple[Cohort, ...], analysis: AnalysisPlan
+) -> Question | None:
+    """Return what a plan asks, or None where it asks for no specification."""
+    asked = modules.specification
+    if asked is None:
+        return None
+    endpoint = next(each for each in endpoints if each.endpoint == asked.endpoint)
+    return Question(asked=asked, declared=True, endpoint=endpoint, cohorts=cohorts, analysis=analysis)
+
+
+def limit_text(limit: float, endpoint: Endpoint) -> str:
+    """Return a limit of potency with its unit, as the endpoint is analysed."""
+    if endpoint.normalisation is Normalisation.RUN_REFERENCE:
+        return f"{limit:g} times the reference standard ({endpoint.assay})"
+    return f"{limit:g} {endpoint.unit} ({endpoint.assay})"
+
+
+def threshold_text(threshold: float) -> str:
+    """Return a threshold in per cent, with all of its digits.
+
+    >>> threshold_text(0.138), threshold_text(0.0523)
+    ('13.8%', '5.23%')
+    """
+    return f"{100 * threshold:.4g}%"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Readings:
+    """The units' shares at the middle, and at the ends, of what suppression leaves open; each ``(n,)``."""
+
+    low: FloatArray
+    middle: FloatArray
+    high: FloatArray
+    suppressed_lots: int
+
+    @classmethod
+    def of(cls, data: StudyData, units: Units, column: int) -> "_Readings":
+        low, high = data.counts_low[:, column], data.counts_high[:, column]
+        least = low / np.maximum(data.totals_high, 1)
+        most = np.minimum(high / np.maximum(data.totals_low, 1), 1.0)
+        return cls(
+            low=np.array([least[members].mean() for members in units.lots]),
+            middle=units.parts[:, column],
+            high=np.array([most[members].mean() for members in units.lots]),
+            suppressed_lots=int((low[units.rows] != high[units.rows]).sum()),
+        )
+
+    def each(self, potency: FloatArray, *, rises: bool) -> tuple[FloatArray, ...]:
+        """Return the readings that a threshold must stand."""
+        if not self.suppressed_lots:
+            return (self.middle,)
+        potent = potency >= np.median(potency)
+        weakest = np.where(potent == rises, self.low, self.high)
+        return self.middle, self.low, self.high, weakest
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Found:
+    """What is known once the cluster is."""
+
+    question: Question
+    cluster: str
+    units: Units
+    readings: _Readings
+
+    def none(
+        self, code: str, why: str, line: Line | None = None, seen: ShareRange | None = None
+    ) -> SpecificationResults:
+        return _none(self.question, code, why).model_copy(
+            update={
+                "cluster": self.cluster,
+                "line": None if line is None else _kept_line(line),
+                "seen": seen,
+                **self._over(),
+            }
+        )
+
+    def threshold(self, data: StudyData, line: Line, column: int, *, rises: bool) -> SpecificationResults:
+        """Return the threshold with its rates, or why there is none."""
+        asked, units, shares = self.question.asked, self.units, self.readings.middle
+        limit, confidence = log(asked.limit), asked.confidence
+        low = _rounded(float(shares.min()), _RANGE_DIGITS, up=True)
+        high = _rounded(float(shares.max()), _RANGE_DIGITS, up=False)
+        if low >= high:
+            return self.none("no-variation", f"the lots' shares of {self.cluster} hardly differ", line)
+        seen = ShareRange(low=low, high=high)
+        strictest, reason = self._strictest(limit, low, high, rises=rises)
+        if isnan(strictest):
+            return self.none(reason, self._why(reason, seen, rises=rises), line, seen)
+        rates = rates_of(line, shares, strictest, limit, rises=rises)
+        again = resample(
+            shares,
+            units.potency,
+            strictest,
+            limit,
+            confidence=confidence,
+            rises=rises,
+            draws=RESAMPLES,
+            entropy=named_seed(self.question.analysis.seed, asked.endpoint, self.cluster, "specification"),
+        )
+        doubts = self._doubts(shares)
+        outcome = SpecificationOutcome.INDICATIVE if doubts else SpecificationOutcome.THRESHOLD
+        factor = tolerance_factor(line.n) * float(shares.std(ddof=1))
+        thresholds = _middle(again.thresholds)
+        return SpecificationResults(
+            endpoint=asked.endpoint,
+            limit=asked.limit,
+            confidence=confidence,
+            declared=self.question.declared,
+            outcome=outcome,
+            sentence=self._sentence(outcome, strictest, rises=rises),
+            doubts=doubts,
+            cluster=self.cluster,
+            side=Side.AT_LEAST if rises else Side.AT_MOST,
+            threshold=strictest,
+            threshold_low=thresholds[0],
+            threshold_high=thresholds[1],
+            resamples=RESAMPLES,
+            resamples_without=again.without_threshold,
+            seen=seen,
+            line=_kept_line(line),
+            false_pass=_rate(rates.false_pass, again.false_pass),
+            false_fail=_rate(rates.false_fail, again.false_fail),
+            passing=_kept(rates.passing),
+            share_tolerance=_kept(line.share_mean - factor if rises else line.share_mean + factor),
+            discovery=_counts(shares, units.potency, strictest, limit, rises=rises),
+            validation=self._validation(data, column, strictest, limit, rises=rises),
+        ).model_copy(update=self._over())
+
+    def _over(self) -> dict[str, object]:
+        units = self.units
+        return {
+            "n_lots": units.n_lots,
+            "n_units": len(units.lots),
+            "n_sites": len(set(units.sites)),
+            "tissues": tuple(sorted(set(units.tissues))),
+            "suppressed_lots": self.readings.suppressed_lots,
+        }
+
+    def _strictest(self, limit: float, low: float, high: float, *, rises: bool) -> tuple[float, str]:
+        """Return the strictest threshold of all readings, rounded; or NaN and the reason why there is none."""
+        confidence = self.question.asked.confidence
+        found = []
+        for shares in self.readings.each(self.units.potency, rises=rises):
+            if np.ptp(shares) == 0:
+                return float("nan"), "no-variation"
+            line = fit_line(shares, self.units.potency)
+            exact = threshold_of(line, limit, low=low, high=high, confidence=confidence, rises=rises)
+            rounded = exact if isnan(exact) else _rounded(exact, _THRESHOLD_DIGITS, up=rises)
+            if isnan(rounded) or not low <= rounded <= high:
+                # With no end to the range only the slope can stand in the way.
+                free = threshold_of(line, limit, low=-np.inf, high=np.inf, confidence=confidence, rises=rises)
+                return float("nan"), "no-slope" if isnan(free) else "limit-not-reached"
+            found.append(rounded)
+        return (max(found) if rises else min(found)), ""
+
+    def _why(self, reason: str, seen: ShareRange, *, rises: bool) -> str:
+        if reason == "limit-not-reached":
+            return (
+                f"within the shares seen ({threshold_text(seen.low)} to {threshold_text(seen.high)}) no lot of so "
+                f"{'large' if rises else 'small'} a share of {self.cluster} can be expected, with "
+                f"{self.question.asked.confidence:.0%} confidence, to reach {self.question.limit_text}"
+            )
+        if reason == "no-variation":
+            return f"with suppressed counts the lots' shares of {self.cluster} may all be equal"
+        return (
+            f"the share of {self.cluster} is not shown to predict the potency of a lot: the slope's own "
+            f"{self.question.asked.confidence:.0%} bound holds 0"
+        )
+
+    def _doubts(self, shares: FloatArray) -> tuple[str, ...]:
+        units = self.units
+        doubts = []
+        if len(units.lots) < FEWEST_FOR_A_SPECIFICATION:
+            doubts.append(
+                f"it rests on {len(units.lots)} donors; a specification needs at least {FEWEST_FOR_A_SPECIFICATION}"
+            )
+        groups = np.unique(
+            [f"{site} / {tissue}" for site, tissue in zip(units.sites, units.tissues, strict=True)], return_inverse=True
+        )[1]
+        if p_of_groups(shares, units.potency, groups) < _DOUBT:
+            doubts.append(
+                "sites (or tissues) differ in potency at the same share: what holds for these may not hold for another"
+            )
+        if p_of_curvature(shares, units.potency) < _DOUBT:
+            doubts.append("log potency follows the share along a curve, not the straight line that was fitted")
+        return tuple(doubts)
+
+    def _sentence(self, outcome: SpecificationOutcome, threshold: float, *, rises: bool) -> str:
+        what = (
+            f"at {'least' if rises else 'most'} {threshold_text(threshold)} of a lot's cells in {self.cluster} "
+            f"predicts a potency of at least {self.question.limit_text} with {self.question.asked.confidence:.0%} "
+            "confidence"
+        )
+        if outcome is SpecificationOutcome.INDICATIVE:
+            return f"Indicative, not a specification: {what}."
+        return f"{what[0].upper()}{what[1:]}."
+
+    def _validation(
+        self, data: StudyData, column: int, threshold: float, limit: float, *, rises: bool
+    ) -> DecisionCounts | None:
+        """Return what becomes of the validation lots of the tissues that the threshold speaks for."""
+        cohorts = [cohort for cohort in self.question.cohorts if cohort.role is CohortRole.VALIDATION]
+        rows, _ = rows_of_cohorts(data, cohorts)
+        tissues = set(self.units.tissues)
+        rows = [row for row in rows if data.tissues[row] in tissues]
+        new, _ = units_of(data, rows, self.question.endpoint, self.question.analysis.strata, [column])
+        if not new.lots:
+            return None
+        return _counts(new.parts[:, column], new.potency, threshold, limit, rises=rises)
+
+
+def _none(question: Question, code: str, why: str) -> SpecificationResults:
+    return SpecificationResults(
+        endpoint=question.asked.endpoint,
+        limit=question.asked.limit,
+        confidence=question.asked.confidence,
+        declared=question.declared,
+        outcome=SpecificationOutcome.NONE,
+        reason_code=code,
+        sentence=f"No specification exists: {why}.",
+    )
+
+
+def _counts(shares: FloatArray, potency: FloatArray, threshold: float, limit: float, *, rises: bool) -> DecisionCounts:
+    passed = shares >= threshold if rises else shares <= threshold
+    sufficient = potency >= limit
+    return DecisionCounts(
+        passed_sufficient=int((passed & sufficient).sum()),
+        passed_insufficient=int((passed & ~sufficient).sum()),
+        failed_sufficient=int((~passed & sufficient).sum()),
+        failed_insufficient=int((~passed & ~sufficient).sum()),
+    )
+
+
+def _rounded(value: float, digits: int, *, up: bool) -> float:
+    """Return ``value`` with so many significant digits, rounded up or down; what is within 1e-9 of one stays it."""
+    if value == 0:
+        return 0.0
+    scale = 10.0 ** (digits - 1 - floor(log10(abs(value))))
+    steps = value * scale
+    whole = round(steps)
+    if abs(steps - whole) > 1e-9 * abs(steps):
+        whole = ceil(steps) if up else floor(steps)
+    return float(f"{whole / scale:.{digits + 1}g}")
+
+
+def _kept(value: float) -> float:
+    """Return a result to as many digits as any two machines agree on."""
+    return float(f"{value:.{_KEPT_DIGITS}g}")
+
+
+def _kept_line(line: Line) -> FittedLine:
+    return FittedLine(
+        n=line.n,
+        share_mean=_kept(line.share_mean),
+        share_ss=_kept(line.share_ss),
+        potency_mean=_kept(line.potency_mean),
+        slope=_kept(line.slope),
+        residual_sd=_kept(line.residual_sd),
+    )
+
+
+def _rate(value: float, resampled: FloatArray) -> RateRange:
+    low, high = _middle(resampled)
+    return RateRange(value=None if isnan(value) else _kept(value), low=low, high=high)
+
+
+def _middle(values: FloatArray) -> tuple[float | None, float | None]:
+    defined = values[~np.isnan(values)]
+    if not defined.size:
+        return None, None
+    low, high = np.percentile(defined, _MIDDLE)
+    return _kept(float(low)), _kept(float(high))
