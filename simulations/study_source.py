@@ -14,7 +14,7 @@ from shared.errors import InputError, ProblemsError
 from shared.runtime.files import read_bounded
 from simulations.study_folder import ATLAS_FILE, PLAN_FILE, SITES_FOLDER
 from site_agent.cells.lot_files import require_readable_files
-from site_agent.cells.lots import SiteLots, read_site_folder
+from site_agent.cells.lots import SiteLots, read_site_folder_for
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,7 +60,7 @@ def read_study(folder: Path) -> StudySource:
     sites: list[tuple[SiteId, SiteLots]] = []
     for site in plan.sites:
         try:
-            lots = read_site_folder(folder / SITES_FOLDER / site, plan.endpoints, cohorts=plan.cohorts)
+            lots = read_site_folder_for(folder / SITES_FOLDER / site, plan)
             sites.append((site, lots))
             require_readable_files(lots, reference)
         except ProblemsError as error:

@@ -21,7 +21,7 @@ from shared.errors import InputError, ProblemsError
 from shared.runtime.files import appearing_whole, read_bounded, write_atomically
 from site_agent.cells.diagnostics import diagnose
 from site_agent.cells.lot_files import require_readable_files
-from site_agent.cells.lots import Lot, SiteLots, read_site_folder
+from site_agent.cells.lots import Lot, SiteLots, read_site_folder_for
 from site_agent.lot_reports import FolderReports, LotOutcome
 from site_agent.release.lots_together import JudgedLot, judge_together
 from site_agent.release.verdicts import Outcome, Verdict
@@ -112,7 +112,7 @@ def read_site(folder: Path, plan: StudyPlan, atlas: Path) -> SiteInput:
     policy = _or_problem(problems, lambda: _read_policy(folder))
     atlas_bytes = _or_problem(problems, lambda: read_bounded(atlas, limit=MAXIMUM_BYTES, what="the reference atlas"))
     reference = None if atlas_bytes is None else _or_problem(problems, lambda: from_bytes(atlas_bytes))
-    site = _or_problem(problems, lambda: read_site_folder(folder, plan.endpoints, cohorts=plan.cohorts))
+    site = _or_problem(problems, lambda: read_site_folder_for(folder, plan))
     if site is not None:
         _or_problem(problems, lambda: require_readable_files(site, reference))
     secret = folder / SECRET_FILE

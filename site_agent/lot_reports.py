@@ -107,6 +107,7 @@ class FolderReports:
                     rules=rules,
                     secret=self.secret,
                     software=software,
+                    attributes=self.site.attributes.get(lot.lot, ()),
                 )
             yield LotOutcome(lot=lot, mapping=mapping, report=report, made_of=made_of, withheld=tuple(withheld))
 

@@ -73,14 +73,14 @@ def main(home_folder: Path, study: StudyId, out: Path) -> int:
 
 def _mapped(home_folder: Path, study: StudyId) -> tuple[Offer | NotOffered, ...]:
     from site_agent.cells.lot_files import require_readable_files  # noqa: PLC0415 - imports the mapper
-    from site_agent.cells.lots import read_site_folder  # noqa: PLC0415 - the same
+    from site_agent.cells.lots import read_site_folder_for  # noqa: PLC0415 - the same
     from site_agent.lot_reports import FolderReports  # noqa: PLC0415 - the same
 
     home = open_home(home_folder)
     plan = home.plan(study).message
     rules = effective(policy_or_refuse(home.policy()), plan)
     atlas = read_bounded(home_folder / ATLASES / f"{plan.atlas.sha256}.atlas", limit=MAXIMUM_BYTES, what="the atlas")
-    site = read_site_folder(home_folder, plan.endpoints, cohorts=plan.cohorts)
+    site = read_site_folder_for(home_folder, plan)
     require_readable_files(site)
     reports = FolderReports(
         site=site,

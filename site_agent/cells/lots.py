@@ -2,8 +2,9 @@
 
 Rules:
 
-1. ``lots.csv`` has one row a lot, ``potency.csv`` one row a replicate. Cell files stand beside them, by a path relative
-   to the folder; a path that leaves the folder, by ``..`` or by a link, is refused.
+1. ``lots.csv`` has one row a lot, ``potency.csv`` one row a replicate, ``attributes.csv`` (where the study asks for
+   attributes) one row a lot and attribute. Cell files stand beside them, by a path relative to the folder; a path that
+   leaves the folder, by ``..`` or by a link, is refused.
 2. Every lot has potency and all potency has a lot. Reference-standard rows carry their run and no lot.
 3. All problems of a folder are raised at once. Each names its file, row and column, what was found and what to do.
 4. What is returned is valid for the wire (``protocol.report``): nothing is checked again later. Nothing here opens
@@ -12,11 +13,13 @@ Rules:
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from protocol.plan import Cohort, Endpoint
+from protocol.modules.attributes import AttributesPlan
+from protocol.plan import Cohort, Endpoint, StudyPlan
 from shared.errors import InputError, ProblemsError
+from site_agent.cells.attribute_rows import ATTRIBUTES_FILE, AttributeRow, read_attributes
 from site_agent.cells.potency_rows import PotencyRows, read_potency
 from site_agent.cells.site_tables import Row, Table, read_table
 
@@ -88,15 +91,22 @@ class SiteLots:
         In the order of ``lots.csv``.
     potency : mapping of str to tuple of PotencyRows
         By lot name; one entry for each endpoint and run, in the order of ``potency.csv``. No lot is without.
+    attributes : mapping of str to tuple of AttributeRow
+        By lot name; empty where the study asks for none.
     """
 
     folder: Path
     lots: tuple[Lot, ...]
     potency: Mapping[str, tuple[PotencyRows, ...]]
+    attributes: Mapping[str, tuple[AttributeRow, ...]] = field(default_factory=dict)
 
 
 def read_site_folder(
-    folder: Path, endpoints: Sequence[Endpoint] | None = None, *, cohorts: Sequence[Cohort] | None = None
+    folder: Path,
+    endpoints: Sequence[Endpoint] | None = None,
+    *,
+    cohorts: Sequence[Cohort] | None = None,
+    attributes: AttributesPlan | None = None,
 ) -> SiteLots:
     """Return the lots of a site folder with their potency.
 
@@ -106,6 +116,8 @@ def read_site_folder(
         Holds ``lots.csv``, ``potency.csv`` and the cell files.
     endpoints, cohorts : optional
         Of the study plan. Where given, assays, units, reference rows and cohorts are held against them.
+    attributes : AttributesPlan, optional
+        Of the study plan; ``attributes.csv`` is read where the plan asks for attributes, and not otherwise.
 
     Returns
     -------
@@ -126,9 +138,24 @@ def read_site_folder(
     # A lot whose row is at fault is still a lot: its potency must not be reported as an orphan besides.
     named = {row.cells["lot"]: row.number for row in table.rows}
     potency = read_potency(root / "potency.csv", endpoints, named, problems, lots_were_read=not table.problems)
+    measured: Mapping[str, tuple[AttributeRow, ...]] = {}
+    if attributes is not None:
+        path = root / ATTRIBUTES_FILE
+        measured = read_attributes(path, attributes, named, problems, lots_were_read=not table.problems)
     if problems:
         raise ProblemsError(f"site folder {folder}", problems)
-    return SiteLots(folder=root, lots=tuple(lots), potency=potency)
+    return SiteLots(folder=root, lots=tuple(lots), potency=potency, attributes=measured)
+
+
+def read_site_folder_for(folder: Path, plan: StudyPlan) -> SiteLots:
+    """Return the lots of a site folder, held against everything that a study's plan declares.
+
+    Raises
+    ------
+    ProblemsError
+        As `read_site_folder`.
+    """
+    return read_site_folder(folder, plan.endpoints, cohorts=plan.cohorts, attributes=plan.modules.attributes)
 
 
 def parse_where(text: str) -> tuple[CellFilter, ...]:

@@ -13,6 +13,7 @@ from protocol.codec import encode
 from protocol.errors import ProtocolError
 from protocol.policy import EffectiveRules, OptionalField
 from protocol.report import Count, LotReport
+from site_agent.release.attribute_rules import judge_attributes
 from site_agent.release.earlier_releases import EarlierRelease, judge_earlier_releases, judge_totals
 from site_agent.release.module_rules import judge_modules
 from site_agent.release.noise_book import NoiseStanding
@@ -61,6 +62,7 @@ def judge(
         judge_precision(report, rules),
         judge_withheld_fields(report, rules),
         judge_modules(report, rules),
+        judge_attributes(report, rules),
         judge_size(report),
     )
     return tuple(sorted(verdicts, key=lambda verdict: _ORDER[verdict.outcome]))

@@ -19,6 +19,7 @@ from protocol.policy import EffectiveRules, OptionalField
 from protocol.pseudonyms import NameKind, keyed_fingerprint, pseudonym
 from protocol.report import Count, CountNoise, Disclosure, LotQuality, LotReport, PotencySeries, Software
 from shared.errors import InputError, InternalError
+from site_agent.release.attribute_rules import AttributeMeasurement, attribute_values
 from site_agent.release.decisions import Provenance
 from site_agent.release.suppression import hide_small_counts
 
@@ -131,6 +132,7 @@ def summarise(
     secret: bytes,
     software: Software,
     version: int = 1,
+    attributes: Sequence[AttributeMeasurement] = (),
 ) -> LotReport:
     """Return the report of one lot as the rules let it leave; it has yet to pass the gate.
 
@@ -148,6 +150,8 @@ def summarise(
         Versions of what computed the report.
     version
         1 for the first report of the lot in the study; a changed report takes the next.
+    attributes
+        The lot's attributes as the site measured them; those that the plan asks for leave.
 
     Raises
     ------
@@ -183,6 +187,7 @@ def summarise(
             unassigned=table.unassigned,
             quality=_quality(mapped, rules),
             potency=tuple(_series(rows, rules, named(NameKind.RUN, rows.run)) for rows in potency),
+            attributes=attribute_values(attributes, rules.plan.modules.attributes),
             software=software,
             disclosure=Disclosure(
                 requested=rules.requested,

@@ -226,6 +226,7 @@ def report_lines(
         "donor": known.get(report.donor, ""),
         **{f"cells in {_cluster(clusters, i)}": _note(count, rules) for i, count in enumerate(report.counts)},
         "cells in no cluster": _note(report.unassigned, rules),
+        **_units_of_attributes(rules),
     }
     own = {name: f"your name: {notes[name]}" for name in ("lot", "donor") if notes[name]}
     return tuple(
@@ -306,6 +307,10 @@ def _fields(report: LotReport, clusters: Sequence[str]) -> list[tuple[str, str]]
             references = ", ".join(f"{value:g}" for value in series.reference_replicates)
             rows.append((f"{name}, reference standard, {series.unit}", references))
         rows.append((f"{name}, run", series.run))
+    rows += [
+        (f"attribute {each.attribute}", "below detection" if each.value is None else repr(each.value))
+        for each in report.attributes
+    ]
     return [
         *rows,
         ("plan", report.plan_sha256),
@@ -317,6 +322,11 @@ def _fields(report: LotReport, clusters: Sequence[str]) -> list[tuple[str, str]]
         ("noise on counts", "none" if disclosure.noise is None else f"epsilon {disclosure.noise.epsilon:g}"),
         ("policy", disclosure.policy_sha256),
     ]
+
+
+def _units_of_attributes(rules: EffectiveRules | None) -> dict[str, str]:
+    asked = None if rules is None else rules.plan.modules.attributes
+    return {} if asked is None else {f"attribute {each.attribute}": f"in {each.unit}" for each in asked.attributes}
 
 
 def _cluster(clusters: Sequence[str], position: int) -> str:
