@@ -131,15 +131,16 @@ def run(study: Path, out: Path, threads: int | None, as_json: bool) -> None:
 
 
 @main.command("demo")
+@click.option("--scenario", default="model-study", show_default=True, help="`power --scenario list` names them all.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of everything that is drawn.")
 @click.option("--out", metavar="OUT", type=_PATH, default=Path("out/demo"), show_default=True, help="Made afresh.")
 @json_option
-def demo(seed: int, out: Path, as_json: bool) -> None:
-    """Simulate the model study, cells and all, and run it: 11 bone-marrow lots at 4 sites, then validation lots."""
+def demo(scenario: str, seed: int, out: Path, as_json: bool) -> None:
+    """Simulate a study, cells and all, and run it; the model study: 11 bone-marrow lots at 4 sites, then validation."""
     from simulations.demo import run_demo  # noqa: PLC0415 - imports the mapper
     from simulations.shown import show_run  # noqa: PLC0415 - the same
 
-    show_run(run_demo(out, seed=seed), out, as_json=as_json)
+    show_run(run_demo(out, seed=seed, scenario_name=scenario), out, as_json=as_json)
 
 
 @main.command("power")

@@ -1,4 +1,4 @@
-"""The demo: the simulated model study, written as folders of cells and run through real agents."""
+"""The demo: a simulated study, the model study by default, written as folders of cells and run through real agents."""
 
 import shutil
 from pathlib import Path
@@ -10,20 +10,20 @@ from simulations.scenarios import scenario_named
 from simulations.study_writer import demo_steps, write_demo_study
 
 STUDY_FOLDER = "study"
-_SCENARIO = "model-study"
+DEFAULT_SCENARIO = "model-study"
 
 
-def run_demo(out: Path, *, seed: int) -> RunOutcome:
-    """Write the simulated model study and run it; ``out`` becomes the run's folder, the study itself inside it.
+def run_demo(out: Path, *, seed: int, scenario_name: str = DEFAULT_SCENARIO) -> RunOutcome:
+    """Write a simulated study and run it; ``out`` becomes the run's folder, the study itself inside it.
 
     Raises
     ------
     InputError
-        ``out`` holds something that is no earlier run.
+        ``out`` holds something that is no earlier run, or there is no scenario of that name.
     """
-    scenario = scenario_named(_SCENARIO)
+    scenario = scenario_named(scenario_name)
     with appearing_whole(out, replaces="results.json") as work:
-        study = work / STUDY_FOLDER / "model-study"
+        study = work / STUDY_FOLDER / scenario.name
         with progress("simulating cells", demo_steps(scenario), unit="steps") as advance:
             write_demo_study(study, seed=seed, progress=advance, scenario=scenario)
         outcome = run_study(study, work / "run")

@@ -4,70 +4,24 @@ Unless a scenario says otherwise a study is 4 sites x 5 bone-marrow lots, one lo
 relative to the run's reference. ``SCENARIOS`` lists them in the order in which a reader meets them.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from inspect import getdoc
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
-from protocol.modules.asked import Modules
-from protocol.plan import Alternative, AnalysisPlan, Cohort, CohortRole, Normalisation, Strata, ValidationPlan
+from protocol.plan import Strata
 from shared.errors import InputError
 from simulations.design import Block, even_design
 from simulations.effect_size import slope_for_correlation
+from simulations.scenario import Scenario, scenario_of
+from simulations.scenarios_specification import SPECIFICATION_SCENARIOS
 from simulations.truth import ADIPOSE, BONE_MARROW, UMBILICAL_CORD, Driver, Model
+
+__all__ = ["SCENARIOS", "Scenario", "scenario_named"]
 
 _DRIVER = 3
 _ONE_DRIVER = Model(drivers=(Driver(cluster=_DRIVER),))
 _FOUR_BY_FIVE = even_design(sites=4, lots_per_site=5)
 _PROCESS_SD = 0.35
-_DISCOVERY = "discovery"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scenario:
-    """A model, a design, and how the question is put.
-
-    ``small_count_threshold`` above 0 hides counts below it, as a site's disclosure does. A tissue speaks on validation
-    where the discovered cluster's median share is at least ``minimum_share``.
-    """
-
-    name: str
-    expectation: str
-    model: Model
-    blocks: tuple[Block, ...]
-    strata: Strata = Strata.SITE
-    normalisation: Normalisation = Normalisation.RUN_REFERENCE
-    alternative: Alternative = Alternative.TWO_SIDED
-    small_count_threshold: int = 0
-    minimum_share: float = 0.0
-    modules: Modules = field(default_factory=Modules)
-
-    @property
-    def summary(self) -> str:
-        """The first sentence of what should be found."""
-        return self.expectation.split("\n", maxsplit=1)[0]
-
-    def analysis_plan(self, *, seed: int, draws: int = 9_999) -> AnalysisPlan:
-        """Return the plan's part on the analysis: all clusters, the scenario's strata and direction."""
-        return AnalysisPlan(
-            alternative=self.alternative,
-            strata=self.strata,
-            draws=draws,
-            seed=seed,
-            validation=ValidationPlan(minimum_share=self.minimum_share),
-        )
-
-    def cohorts(self) -> tuple[Cohort, ...]:
-        """Return the cohorts of the design with their tissues, discovery first."""
-        names = sorted({block.cohort for block in self.blocks}, key=lambda name: (name != _DISCOVERY, name))
-        return tuple(
-            Cohort(
-                cohort=name,
-                role=CohortRole.DISCOVERY if name == _DISCOVERY else CohortRole.VALIDATION,
-                tissues=tuple(sorted({block.tissue for block in self.blocks if block.cohort == name})),
-            )
-            for name in names
-        )
 
 
 def _with_correlation(model: Model, correlation: float) -> Model:
@@ -79,7 +33,7 @@ def _null() -> Scenario:
 
     Any rejection in the family is a false one: at most alpha of the studies, stratified or not.
     """
-    return _scenario(_null, model=Model(), blocks=_FOUR_BY_FIVE)
+    return scenario_of(_null, model=Model(), blocks=_FOUR_BY_FIVE)
 
 
 def _confounded_null() -> Scenario:
@@ -88,7 +42,7 @@ def _confounded_null() -> Scenario:
     5 sites x 10 lots. The stratified test keeps alpha. The naive pooled test takes the difference between sites for an
     association and rejects far too often: a check that could not tell the two apart would show nothing.
     """
-    return _scenario(
+    return scenario_of(
         _confounded_null, model=Model(process_sd=_PROCESS_SD), blocks=even_design(sites=5, lots_per_site=10)
     )
 
@@ -98,7 +52,7 @@ def _one_driver() -> Scenario:
 
     The reference point for power; sites differ in composition and assay.
     """
-    return _scenario(_one_driver, model=_with_correlation(_ONE_DRIVER, 0.7), blocks=_FOUR_BY_FIVE)
+    return scenario_of(_one_driver, model=_with_correlation(_ONE_DRIVER, 0.7), blocks=_FOUR_BY_FIVE)
 
 
 def _model_study() -> Scenario:
@@ -111,7 +65,7 @@ def _model_study() -> Scenario:
     not eligible for validation.
     """
     tissues = (BONE_MARROW, ADIPOSE, replace(UMBILICAL_CORD, driver_log_ratio=-3.5))
-    return _scenario(
+    return scenario_of(
         _model_study,
         model=_with_correlation(replace(_ONE_DRIVER, tissues=tissues), 0.9),
         blocks=_MODEL_STUDY_BLOCKS,
@@ -126,7 +80,7 @@ def _assay_bias() -> Scenario:
     Sites' assays differ by a factor (SD .7 in ln) and runs drift; the reference standard of the same run takes both
     out. Run the same scenario with normalisation none to see what it costs.
     """
-    return _scenario(
+    return scenario_of(
         _assay_bias, model=_with_correlation(replace(_ONE_DRIVER, assay_sd=0.7), 0.7), blocks=_FOUR_BY_FIVE
     )
 
@@ -138,7 +92,7 @@ def _uc_without_marker() -> Scenario:
     is silent and they do not act. A rule of presence lets UC in, and the validation stratified over all tissues loses
     power; only a rule on the marker's expression, decided before potency is read, keeps it.
     """
-    return _scenario(
+    return scenario_of(
         _uc_without_marker,
         model=_with_correlation(_ONE_DRIVER, 0.9),
         blocks=_MODEL_STUDY_BLOCKS,
@@ -152,7 +106,7 @@ def _rare_driver() -> Scenario:
     r = .7 is between counted share and log potency, so what counting takes away is within it already; what it costs
     besides are the skewed shares of a rare cluster.
     """
-    return _scenario(_rare_driver, model=_with_correlation(_rare_model(0.01), 0.7), blocks=_FOUR_BY_FIVE)
+    return scenario_of(_rare_driver, model=_with_correlation(_rare_model(0.01), 0.7), blocks=_FOUR_BY_FIVE)
 
 
 def _two_drivers() -> Scenario:
@@ -162,7 +116,9 @@ def _two_drivers() -> Scenario:
     cluster must fall when the lead is removed; a second true driver must stay.
     """
     model = replace(Model(), drivers=(Driver(cluster=_DRIVER), Driver(cluster=5)))
-    return _scenario(_two_drivers, model=_with_correlation(model, 0.65), blocks=even_design(sites=4, lots_per_site=10))
+    return scenario_of(
+        _two_drivers, model=_with_correlation(model, 0.65), blocks=even_design(sites=4, lots_per_site=10)
+    )
 
 
 def _outlier_lot() -> Scenario:
@@ -170,7 +126,7 @@ def _outlier_lot() -> Scenario:
 
     Ranks bound what one lot can do; leave-one-lot-out shows its pull, and without it the correlation is larger.
     """
-    return _scenario(
+    return scenario_of(
         _outlier_lot,
         model=_with_correlation(replace(_ONE_DRIVER, outlier_shift=2.0), 0.8),
         blocks=_FOUR_BY_FIVE,
@@ -183,7 +139,7 @@ def _suppressed_driver() -> Scenario:
     A hidden count is an interval; its middle enters the statistic, and the bounds of rho say what hiding may have
     changed. At a threshold of 5 hardly anything is lost.
     """
-    return _scenario(
+    return scenario_of(
         _suppressed_driver,
         model=_with_correlation(_rare_model(0.005), 0.7),
         blocks=_FOUR_BY_FIVE,
@@ -222,26 +178,6 @@ def _rare_model(share: float) -> Model:
     )
 
 
-def _scenario(
-    builder: Callable[[], Scenario],
-    *,
-    model: Model,
-    blocks: tuple[Block, ...],
-    strata: Strata = Strata.SITE,
-    small_count_threshold: int = 0,
-    minimum_share: float = 0.0,
-) -> Scenario:
-    return Scenario(
-        name=builder.__name__.strip("_").replace("_", "-"),
-        expectation=getdoc(builder) or "",
-        model=model,
-        blocks=blocks,
-        strata=strata,
-        small_count_threshold=small_count_threshold,
-        minimum_share=minimum_share,
-    )
-
-
 _BUILDERS = (
     _null,
     _confounded_null,
@@ -256,7 +192,7 @@ _BUILDERS = (
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
-    {scenario.name: scenario for scenario in (builder() for builder in _BUILDERS)}
+    {scenario.name: scenario for scenario in (*(builder() for builder in _BUILDERS), *SPECIFICATION_SCENARIOS)}
 )
 """Every scenario by its name."""
 

@@ -35,6 +35,7 @@ from shared.runtime.files import appearing_whole, write_atomically
 from simulations.cells import cells_of_lots, lots_of_cells, simulated_anndata
 from simulations.design import Block
 from simulations.keys import coordinator_key
+from simulations.new_lots import NEW_LOTS, write_new_lots
 from simulations.scenarios import Scenario, scenario_named
 from simulations.site_folder import LotRow, PotencyRow, write_site_tables
 from simulations.study_folder import ATLAS_FILE, PLAN_FILE, SITES_FOLDER, study_id_of
@@ -61,9 +62,9 @@ class DemoStudy:
 
 
 def demo_steps(scenario: Scenario) -> int:
-    """Return how many steps of progress writing ``scenario`` takes: its lots, the reference's, and the atlas."""
+    """Return how many steps of progress writing ``scenario`` takes: lots, the reference's, new ones, the atlas."""
     lots = sum(block.donors * block.lots_per_donor for block in scenario.blocks)
-    return lots + _REFERENCE_BLOCK.donors + 1
+    return lots + _REFERENCE_BLOCK.donors + 1 + (NEW_LOTS if scenario.modules.specification else 0)
 
 
 def write_demo_study(
@@ -102,6 +103,8 @@ def write_demo_study(
             path = work / SITES_FOLDER / study.sites[number] / _cells_file(lot.lot)
             simulated_anndata(lot).write_h5ad(path, compression="gzip", compression_opts=1)
             advance()
+        if plan.modules.specification is not None:
+            write_new_lots(work, study, chosen.model, seed=seed, advance=advance)
     return DemoStudy(
         folder=folder,
         lots_by_site={
