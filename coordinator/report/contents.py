@@ -147,6 +147,7 @@ class Scatter:
     y_label: str
     without_point: tuple[str, ...]
     table: Table | None
+    range_legend: str | None = None  # what a hatched range means; None: a suppressed count
 
 
 @dataclass(frozen=True, kw_only=True)

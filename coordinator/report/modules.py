@@ -6,6 +6,7 @@ A module that the study did not ask for has no section.
 from collections.abc import Callable
 from typing import Final
 
+from coordinator.report.attributes_section import attributes_section
 from coordinator.report.contents import ModuleSection
 from coordinator.report.lots import LotView
 from coordinator.report.numbering import Numbering
@@ -13,7 +14,7 @@ from protocol.results import ResultSet
 
 SectionMaker = Callable[[LotView, ResultSet, Numbering], ModuleSection | None]
 
-CHARACTERISATION: Final[tuple[SectionMaker, ...]] = ()
+CHARACTERISATION: Final[tuple[SectionMaker, ...]] = (attributes_section,)
 """After the panels of shares: potencies together, markers, attributes."""
 
 DECISIONS: Final[tuple[SectionMaker, ...]] = ()

@@ -128,7 +128,7 @@ def _axes(frame: _Frame, points: Sequence[LotPoint], potency: tuple[float, float
     x_ticks = round_ticks(*potency, frame.ticks)
     top = max((point.share_high for point in points), default=0.0)
     bottom = min((point.share_low for point in points), default=0.0)
-    from_zero = frame is _SMALL or bottom < _ZERO_IS_NEAR * top
+    from_zero = frame is _SMALL or 0 <= bottom < _ZERO_IS_NEAR * top
     low, high = (0.0, top * 1.02) if from_zero else padded([bottom, top], 0.06)
     y_ticks = round_ticks(low, high or 1.0, max(frame.ticks - 1, 3))
     return (
@@ -237,6 +237,6 @@ def _site_legend(scatter: Scatter, sites: Sequence[SiteMark], frame: _Frame) -> 
         y += 28
         marks += [
             rectangle(x - 5, y - 15, 10, 18, class_="hatched"),
-            text(x + 14, y - 2, texts.SUPPRESSED_LEGEND, class_="small"),
+            text(x + 14, y - 2, scatter.range_legend or texts.SUPPRESSED_LEGEND, class_="small"),
         ]
     return marks
