@@ -161,7 +161,7 @@ def analyse(data: StudyData, parameters: AnalysisParameters, *, threads: int = 2
         verdicts=tuple(answer.verdict for answer in answers),
         associations=associations,
         validation=tuple(validation),
-        warnings=tuple(warning for answer in answers for warning in answer.warnings),
+        warnings=(*_about_noise(data), *(warning for answer in answers for warning in answer.warnings)),
         specification=None if question is None else specify(data, question, associations),
         attributes=analyse_attributes(
             data, parameters.modules.attributes, parameters.analysis, parameters.endpoints, rows, threads=threads
@@ -277,6 +277,21 @@ def _warnings(units: Units, endpoint: Endpoint) -> tuple[str, ...]:
             "association within strata"
         )
     return tuple(result)
+
+
+def _about_noise(data: StudyData) -> tuple[str, ...]:
+    """Return what noise on counts hides and what it does not (SPEC 5.13); nothing where no lot has any."""
+    if data.noise_epsilon is None:
+        return ()
+    epsilons = sorted({float(epsilon) for epsilon in data.noise_epsilon if not isnan(epsilon)})
+    noised = sum(not isnan(epsilon) for epsilon in data.noise_epsilon)
+    told = " or ".join(f"{epsilon:g}" for epsilon in epsilons)
+    about = (
+        f"The counts of {noised} of {len(data.lots)} lots bear discrete Laplace noise that their sites asked for, "
+        f"epsilon {told} a report. It hides a cell, not a donor: where one donor supplies a lot, the donor's epsilon "
+        "is about that many times the lot's cells. The reliability of shares counts it in."
+    )
+    return (about,)
 
 
 def _outside_every_cohort(data: StudyData, parameters: AnalysisParameters) -> list[ExcludedLot]:

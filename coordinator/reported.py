@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from coordinator.study_data import AttributeTable, LotQualityTable, PotencyReplicates, StudyData
+from coordinator.study_data import AttributeTable, FloatArray, LotQualityTable, PotencyReplicates, StudyData
 from protocol.plan import StudyPlan
 from protocol.report import LotReport
 from shared.errors import InputError, ProblemsError
@@ -115,7 +115,16 @@ def _tabulated(plan: StudyPlan, reports: Sequence[LotReport]) -> StudyData:
             ),
             gene_coverage=np.array([q.gene_coverage for q in quality], dtype=np.float64),
         ),
+        noise_epsilon=_noise(reports),
     )
+
+
+def _noise(reports: Sequence[LotReport]) -> FloatArray | None:
+    """Return the epsilon of each report's noise, NaN where it has none; None where no report has any."""
+    applied = [report.disclosure.noise for report in reports]
+    if not any(applied):
+        return None
+    return np.array([np.nan if noise is None else noise.epsilon for noise in applied], dtype=np.float64)
 
 
 def _attributes(plan: StudyPlan, reports: Sequence[LotReport]) -> AttributeTable | None:

@@ -61,3 +61,4 @@ class StudyData:
     quality: LotQualityTable | None = None
     attributes: AttributeTable | None = None
     counted: bool = True  # false where only shares were known: what depends on the number of cells is not defined
+    noise_epsilon: FloatArray | None = None  # (n_lots,) of the noise on a lot's counts; NaN: none. None: no lot has any

@@ -21,7 +21,7 @@ from protocol.plan import (
     Strata,
     StudyPlan,
 )
-from protocol.report import Count, Disclosure, LotQuality, LotReport, PotencySeries, Software
+from protocol.report import Count, CountNoise, Disclosure, LotQuality, LotReport, PotencySeries, Software
 from protocol.results import NullMethod, VerdictCode
 from shared.errors import ProblemsError
 
@@ -249,3 +249,35 @@ def test_counts_that_cannot_add_up_to_all_cells_are_refused(total: int) -> None:
     wrong = _reports()[0].model_copy(update={"cells_after_qc": Count.exactly(total)})
     with pytest.raises(ProblemsError, match="expected counts that can add up to all cells, found 1010 to 1010"):
         study_data_from_reports(_plan(), [wrong])
+
+
+def _noised(report: LotReport, epsilon: float) -> LotReport:
+    said = report.disclosure.model_copy(update={"noise": CountNoise(epsilon=epsilon)})
+    return report.model_copy(update={"disclosure": said})
+
+
+def test_noise_on_counts_lowers_the_reliability_of_shares_and_nothing_else() -> None:
+    # 1,010 cells: at epsilon .05 the noise on a share (sd .056) is four times what sampling leaves (.012 to .015).
+    parameters = parameters_from_plan(_plan(), None)
+    exact = analyse(study_data_from_reports(_plan(), _reports()), parameters)
+    noised = analyse(study_data_from_reports(_plan(), [_noised(each, 0.05) for each in _reports()]), parameters)
+    for without, under in zip(exact.associations, noised.associations, strict=True):
+        one, other = without.sensitivity.reliability_share, under.sensitivity.reliability_share
+        assert one is not None
+        assert other is not None
+        assert other < one or other == 0.0
+        unmoved = {"reliability_share": None, "rho_disattenuated": None}
+        assert without.model_copy(
+            update={"sensitivity": without.sensitivity.model_copy(update=unmoved)}
+        ) == under.model_copy(update={"sensitivity": under.sensitivity.model_copy(update=unmoved)})
+
+
+def test_the_report_says_that_noise_hides_a_cell_and_not_a_donor() -> None:
+    reports = _reports()
+    mixed = [_noised(reports[0], 1.0), _noised(reports[1], 0.5), *reports[2:]]
+    parameters = parameters_from_plan(_plan(), None)
+    (said,) = analyse(study_data_from_reports(_plan(), mixed), parameters).warnings
+    assert f"2 of {len(reports)} lots" in said
+    assert "epsilon 0.5 or 1 a report" in said
+    assert "a cell, not a donor" in said
+    assert analyse(study_data_from_reports(_plan(), reports), parameters).warnings == ()
