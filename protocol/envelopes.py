@@ -52,7 +52,7 @@ PAYLOAD_LIMITS: Final[Mapping[PayloadType, int]] = {
     PayloadType.ROSTER: 256 * _KIB,
     PayloadType.QUERY: 4 * _KIB,
     PayloadType.ANSWER: 512 * _KIB,
-    PayloadType.LOT_REPORT: 64 * _KIB,
+    PayloadType.LOT_REPORT: 256 * _KIB,  # the moments of 3,600 genes x clusters at their widest
     PayloadType.RESULTS: 32 * _KIB * _KIB,
     PayloadType.CHECKPOINT: 4 * _KIB,
     PayloadType.LEDGER_ENTRY: 16 * _KIB,

@@ -103,17 +103,37 @@ class Cohort(Message):
     tissues: tuple[Label, ...] = ()
 
 
+class MarkerRule(Message):
+    """A tissue speaks where it expresses a marker: decided from marker moments, before potency is read.
+
+    In the discovered cluster's cells, or in those of all clusters. At least one of the two limits is given: of the mean
+    of log1p(1e4 x / library size), and of the share of cells that express the gene.
+    """
+
+    gene: Label
+    within: Literal["cluster", "lot"] = "cluster"
+    minimum_mean: Annotated[float, Field(gt=0, le=9)] | None = None
+    minimum_expressing: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.minimum_mean is None and self.minimum_expressing is None:
+            raise ValueError("marker: expected minimum_mean, minimum_expressing, or both")
+        return self
+
+
 class ValidationPlan(Message):
     """How discovered clusters are tested again on the validation cohorts, one-sided in the discovered direction.
 
     Tissues stay apart in any case; ``strata`` says whether sites do (absent: as in discovery). A tissue is eligible for
-    a cluster where the median share of the cluster over the tissue's lots is at least ``minimum_share``: this is
-    decided from composition alone, before potency is read, for a tissue without the functional cells can neither
-    confirm nor refute what they do.
+    a cluster where the median share of the cluster over the tissue's lots is at least ``minimum_share``, and, where
+    ``marker`` is given, its marker is expressed: this is decided from composition and moments alone, before potency is
+    read, for a tissue without the functional cells can neither confirm nor refute what they do.
     """
 
     strata: Strata | None = None
     minimum_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    marker: MarkerRule | None = None
 
 
 class AnalysisPlan(Message):
@@ -193,6 +213,11 @@ class StudyPlan(Message):
         unknown = [name for name in self.analysis.clusters if name not in self.atlas.clusters]
         if unknown:
             raise ValueError(f"analysis.clusters: not in the atlas: {', '.join(unknown)}")
+        rule, markers = self.analysis.validation.marker, self.modules.markers
+        if rule is not None and (markers is None or rule.gene not in markers.genes):
+            raise ValueError(f"analysis.validation.marker: expected a gene of modules.markers, found {rule.gene}")
+        if markers is not None and (misfit := markers.misfit(self.atlas.clusters)):
+            raise ValueError(misfit)
         asked = (self.modules.comparability, self.modules.specification)
         unknown = [each.endpoint for each in asked if each and all(each.endpoint != e.endpoint for e in self.endpoints)]
         if unknown:

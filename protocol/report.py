@@ -136,4 +136,4 @@ class LotReport(Message):
     markers: LotMarkers | None = None
     software: Software
     disclosure: Disclosure
-    padding: Annotated[str, Field(pattern=r"^ *$", max_length=65_536)] = ""
+    padding: Annotated[str, Field(pattern=r"^ *$", max_length=262_144)] = ""

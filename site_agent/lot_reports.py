@@ -91,7 +91,12 @@ class FolderReports:
         limits = rules.plan.quality
         software = Software(crosslot=version("crosslot"), mapper=MAPPER)
         for lot, mapping in map_site_lots(
-            self.site, from_bytes(self.atlas), limits, threads=self.threads, notice=self.notice
+            self.site,
+            from_bytes(self.atlas),
+            limits,
+            markers=rules.plan.modules.markers if rules.noise is None else None,
+            threads=self.threads,
+            notice=self.notice,
         ):
             self.done(lot)
             withheld = mapping.withheld(limits)
@@ -122,4 +127,6 @@ def mapped_lot(mapping: LotMapping) -> MappedLot:
         median_genes=mapping.medians.genes or 0.0,
         median_mitochondrial_share=mapping.medians.mitochondrial_share,
         gene_coverage=mapping.gene_coverage,
+        moments=None if mapping.markers is None else mapping.markers.moments,
+        high_cells=None if mapping.markers is None else mapping.markers.high_cells,
     )

@@ -6,7 +6,7 @@ A part that the plan does not ask for is absent. One that it asks for has the pl
 from protocol.modules.asked import Modules
 from protocol.modules.attributes import AttributeValue
 from protocol.modules.comparability import Arm
-from protocol.modules.markers import LotMarkers, MarkersPlan
+from protocol.modules.markers import ClusterMoments, LotMarkers, MarkersPlan
 
 
 def misfit_of_modules(
@@ -51,6 +51,24 @@ def _misfit_of_markers(plan: MarkersPlan, markers: LotMarkers, n_clusters: int) 
     for each in markers.clusters:
         if any(len(part) != len(plan.genes) for part in (each.mean, each.m2, each.sum_expm1, each.nonzero)):
             return "the moments are not one for each gene of the plan."
-        if each.cells < plan.minimum_cells:
+        if not _is_of_enough_cells(each, plan):
             return f"moments of fewer than {plan.minimum_cells} cells are given."
+        if any(not _moments_agree(each, gene) for gene in range(len(plan.genes))):
+            return "moments are given that no cells can have."
+    asked = [(each.gene, each.threshold) for each in plan.predictors]
+    if markers.high_cells and [(each.gene, each.threshold) for each in markers.high_cells] != asked:
+        return "the numbers of marker-high cells are not those of the plan's predictors, in their order."
     return None
+
+
+def _is_of_enough_cells(moments: ClusterMoments, plan: MarkersPlan) -> bool:
+    """Return whether moments rest on enough cells, or the cluster is empty: no cell told, and no moment."""
+    parts = (*moments.mean, *moments.m2, *moments.sum_expm1, *moments.nonzero)
+    return moments.cells >= plan.minimum_cells or (moments.cells == 0 and all(part is None for part in parts))
+
+
+def _moments_agree(moments: ClusterMoments, gene: int) -> bool:
+    mean, m2, scaled, nonzero = (part[gene] for part in (moments.mean, moments.m2, moments.sum_expm1, moments.nonzero))
+    if gene in moments.few or mean is None or m2 is None or scaled is None:
+        return mean is None and m2 is None and scaled is None and nonzero is None
+    return min(mean, m2, scaled) >= 0 and (nonzero is None or nonzero <= moments.cells)

@@ -9,19 +9,21 @@ Rules:
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.modules.markers import MarkersPlan
 from protocol.plan import QualityLimits
 from shared.atlas.artefact import Atlas
 from shared.errors import InputError
 from site_agent.cells.cell_source import CellSource
 from site_agent.cells.lots import Lot, SiteLots
-from site_agent.cells.mapping import CellMapping, Notice, Progress, map_source
+from site_agent.cells.mapping import CellMapping, Notice, Progress, map_source, thread_count
+from site_agent.cells.marker_moments import LotCells, LotMoments, marker_moments
 from site_agent.cells.quality import QualityMedians, RemovedCells, apply_limits, medians
 from site_agent.cells.reading import open_cells
 
@@ -59,6 +61,8 @@ class LotMapping:
         The file's cells, shared by the lots of one file.
     kept : ndarray of bool, ``(mapping.n_cells,)``
         Which of them are this lot's, after QC.
+    markers : LotMoments or None
+        Moments of the genes that a study asks for.
     """
 
     clusters: tuple[str, ...]
@@ -71,6 +75,7 @@ class LotMapping:
     gene_coverage: float
     mapping: CellMapping
     kept: NDArray[np.bool_]
+    markers: LotMoments | None = None
 
     def withheld(self, limits: QualityLimits) -> tuple[WithheldReason, ...]:
         """Return why the limits withhold the lot; empty where it may be reported."""
@@ -126,6 +131,7 @@ def map_site_lots(
     limits: QualityLimits,
     *,
     lots: Sequence[str] | None = None,
+    markers: MarkersPlan | None = None,
     threads: int | None = None,
     progress: Callable[[Lot], Progress | None] | None = None,
     notice: Notice | None = None,
@@ -142,6 +148,8 @@ def map_site_lots(
         The study's.
     lots : sequence of str, optional
         Only these.
+    markers : MarkersPlan, optional
+        Which genes' moments to take, in a second pass over each file.
     progress : callable, optional
         Given the first lot of a file, returns the progress callback of that file's pass.
 
@@ -167,9 +175,27 @@ def map_site_lots(
                 progress=None if progress is None else progress(together[0]),
                 notice=notice,
             )
-        mapped_owner = owner if mapping.rows is None else owner[mapping.rows]
-        for number, lot in enumerate(together):
-            yield lot, summarise_lot(mapping, limits, of_lot=np.equal(mapped_owner, number))
+            mapped_owner = owner if mapping.rows is None else owner[mapping.rows]
+            summaries = (
+                summarise_lot(mapping, limits, of_lot=np.equal(mapped_owner, number)) for number in range(len(together))
+            )
+            found = None if markers is None else _with_moments(source, atlas, markers, list(summaries), threads)
+        yield from zip(together, summaries if found is None else found, strict=True)
+
+
+def _with_moments(
+    source: CellSource, atlas: Atlas, markers: MarkersPlan, lots: Sequence[LotMapping], threads: int | None
+) -> list[LotMapping]:
+    cells = [
+        LotCells(
+            rows=np.flatnonzero(lot.kept) if lot.mapping.rows is None else lot.mapping.rows[lot.kept],
+            labels=lot.mapping.label[lot.kept],
+            libraries=lot.mapping.quality.total_counts[lot.kept],
+        )
+        for lot in lots
+    ]
+    moments = marker_moments(source, atlas, markers, cells, threads=thread_count(threads))
+    return [replace(lot, markers=found) for lot, found in zip(lots, moments, strict=True)]
 
 
 def cell_owners(source: CellSource, lots: Sequence[Lot]) -> NDArray[np.int32]:

@@ -15,6 +15,7 @@ from protocol.policy import EffectiveRules, OptionalField
 from protocol.report import Count, LotReport
 from site_agent.release.attribute_rules import judge_attributes
 from site_agent.release.earlier_releases import EarlierRelease, judge_earlier_releases, judge_totals
+from site_agent.release.marker_rules import judge_markers
 from site_agent.release.module_rules import judge_modules
 from site_agent.release.noise_book import NoiseStanding
 from site_agent.release.noise_rule import judge_noise, judge_noise_budget
@@ -62,6 +63,7 @@ def judge(
         judge_precision(report, rules),
         judge_withheld_fields(report, rules),
         judge_modules(report, rules),
+        judge_markers(report, rules, earlier),
         judge_attributes(report, rules),
         judge_size(report),
     )

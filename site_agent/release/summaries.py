@@ -7,7 +7,7 @@ count and every quality number at its widest.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from pydantic import ValidationError
@@ -19,8 +19,11 @@ from protocol.policy import EffectiveRules, OptionalField
 from protocol.pseudonyms import NameKind, keyed_fingerprint, pseudonym
 from protocol.report import Count, CountNoise, Disclosure, LotQuality, LotReport, PotencySeries, Software
 from shared.errors import InputError, InternalError
+from shared.statistics.arrays import IntArray
+from shared.statistics.moments import Moments
 from site_agent.release.attribute_rules import AttributeMeasurement, attribute_values
 from site_agent.release.decisions import Provenance
+from site_agent.release.marker_rules import released_markers, widest_markers
 from site_agent.release.suppression import hide_small_counts
 
 MEDIAN_DECIMALS: Final = 1
@@ -48,6 +51,9 @@ class MappedLot:
         Medians over the cells after QC; the share is in 0..1, None where the genes do not tell it.
     gene_coverage
         The share of the atlas's genes that the lot has, 0..1.
+    moments, high_cells
+        Of the plan's genes, one group a cluster, and cells at or above the plan's thresholds, ``(n_clusters + 1, G)``;
+        None where no module asks for them.
     """
 
     counts: tuple[int, ...]
@@ -57,6 +63,8 @@ class MappedLot:
     median_genes: float
     median_mitochondrial_share: float | None
     gene_coverage: float
+    moments: Moments | None = field(default=None, compare=False)
+    high_cells: IntArray | None = field(default=None, compare=False)
 
 
 class LotDescription(Protocol):
@@ -188,6 +196,11 @@ def summarise(
             quality=_quality(mapped, rules),
             potency=tuple(_series(rows, rules, named(NameKind.RUN, rows.run)) for rows in potency),
             attributes=attribute_values(attributes, rules.plan.modules.attributes),
+            markers=(
+                None
+                if rules.plan.modules.markers is None or rules.noise is not None  # noise hides what moments tell
+                else released_markers(mapped.moments, mapped.high_cells, table, rules)
+            ),
             software=software,
             disclosure=Disclosure(
                 requested=rules.requested,
@@ -241,6 +254,7 @@ def padded_size(report: LotReport) -> int:
             "counts": (_WIDEST_COUNT,) * len(report.counts),
             "unassigned": _WIDEST_COUNT,
             "cells_after_qc": _WIDEST_COUNT,
+            "markers": widest_markers(report.markers),
             "quality": LotQuality(
                 median_counts=_WIDEST_NUMBER,
                 median_genes=_WIDEST_NUMBER,

@@ -23,6 +23,7 @@ class RuleId(StrEnum):
     PRECISION = "precision"
     WITHHELD_FIELDS = "withheld-fields"
     MODULES = "modules"
+    MARKERS = "markers"
     ATTRIBUTES = "attributes"
     SIZE = "size"
 

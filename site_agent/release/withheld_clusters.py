@@ -14,6 +14,7 @@ from typing import Final
 from protocol.policy import EffectiveRules
 from protocol.report import Count, LotReport
 from shared.errors import InputError
+from site_agent.release.marker_rules import without_moments
 from site_agent.release.summaries import pad
 from site_agent.release.suppression import hidden_below
 
@@ -51,7 +52,8 @@ def withhold_clusters(report: LotReport, clusters: Collection[int], rules: Effec
     )
     parts = (*counts, report.unassigned)
     total = Count(low=sum(part.low for part in parts), high=min(_MOST_CELLS, sum(part.high for part in parts)))
-    return pad(report.model_copy(update={"counts": counts, "cells_after_qc": total}))
+    markers = without_moments(report.markers, tuple(clusters))
+    return pad(report.model_copy(update={"counts": counts, "cells_after_qc": total, "markers": markers}))
 
 
 def magnitude_of(part: Count, rules: EffectiveRules) -> Count:
