@@ -16,11 +16,8 @@ from markupsafe import Markup
 from coordinator.report import texts
 from coordinator.report.contents import Download, ReportModel
 from coordinator.report.figures import draw_figures
-from coordinator.report.marks import site_mark
 from shared.drawing.security import content_security_policy
-from shared.pages.rendering import STYLE_SHEET, page_environment, shared_template, table_blocks
-
-_MARK_SIZE = 16
+from shared.pages.rendering import STYLE_SHEET, legend_mark, page_environment, shared_template, table_blocks
 
 
 def render_page(model: ReportModel) -> bytes:
@@ -38,7 +35,7 @@ def render_page(model: ReportModel) -> bytes:
             policy=content_security_policy(style=style, script=script),
             blocks=table_blocks,
             data_address=data_address,
-            legend_mark=_legend_mark,
+            legend_mark=legend_mark,
         )
     )
     return page.encode("utf-8")
@@ -48,14 +45,6 @@ def data_address(download: Download) -> str:
     """Return a download as a ``data:`` address; it is saved by a click and fetched by nothing."""
     content = base64.b64encode(download.content.encode("utf-8")).decode("ascii")
     return f"data:{download.media_type};charset=utf-8;base64,{content}"
-
-
-def _legend_mark(style: int) -> Markup:
-    half = _MARK_SIZE / 2
-    mark = site_mark(style, half, half, half - 2)
-    return Markup(
-        '<svg class="key-mark" width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">{}</svg>'
-    ).format(mark)
 
 
 def _template(name: str) -> str:

@@ -17,7 +17,9 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from shared.pages.contents import Finding, ModuleFigure, Row, Table
+from shared.pages.marks import site_mark
 
+_MARK_SIZE = 16
 COLUMNS_PER_TABLE: Final = 8
 """How many columns of numbers fit on paper."""
 
@@ -115,6 +117,15 @@ def table_blocks(table: Table) -> tuple[Table, ...]:
         )
         for at in range(fixed, len(table.columns), width)
     )
+
+
+def legend_mark(style: int) -> Markup:
+    """Return the mark of a site for a legend in words."""
+    half = _MARK_SIZE / 2
+    mark = site_mark(style, half, half, half - 2)
+    return Markup(
+        '<svg class="key-mark" width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">{}</svg>'
+    ).format(mark)
 
 
 def _cut(items: tuple[_T, ...], at: int, fixed: int, width: int) -> tuple[_T, ...]:
