@@ -10,6 +10,7 @@ from coordinator.network.commands import COMMANDS as NETWORK_COMMANDS
 from coordinator.plan_size_command import plan_size
 from coordinator.report.table import ASSOCIATION_COLUMNS, VALIDATION_COLUMNS, association_rows, validation_rows
 from coordinator.signing_commands import create_key, sign_atlas_file, sign_study_file
+from coordinator.specify_command import specify
 from coordinator.table_command import analyse_tables
 from coordinator.written import REPORT_FILE, RESULTS_FILE, edition_named, report_html, write_outcome
 from protocol.plan import Alternative, Strata
@@ -162,7 +163,7 @@ def report(plan: Path, roster: Path, coordinator_key: Path, envelopes: Path, edi
     remark(f"wrote {out}")
 
 
-for _command in (plan_size, bundle, verify, *NETWORK_COMMANDS):
+for _command in (plan_size, specify, bundle, verify, *NETWORK_COMMANDS):
     main.add_command(_command)
 
 

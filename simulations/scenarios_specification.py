@@ -31,7 +31,7 @@ def _specification() -> Scenario:
 
 
 def _specification_small() -> Scenario:
-    """Indicative at best should be what a threshold is called: r = .8 over 12 lots of 4 sites, and often none exists."""
+    """No more than an indicative threshold should be given: r = .8 over 12 lots of 4 sites; often none exists."""
     return scenario_of(
         _specification_small, model=_model(0.8), blocks=even_design(sites=4, lots_per_site=3), modules=_ASKED
     )

@@ -8,6 +8,7 @@ Layout, an RO-Crate (https://w3id.org/ro/crate/1.1)::
     plan.json  roster.json  atlas-manifest.json      signed by the coordinator
     reports/*.json                each signed by its site
     results.json  report.html     what came of them
+    specification.json            where one was signed
     logs/collection.jsonl         who was asked and answered what, and when
     logs/checkpoints/<site>.json  where each site's ledger ended, countersigned
     software.json                 versions
@@ -51,6 +52,7 @@ SOFTWARE_FILE: Final = "software.json"
 REPORTS: Final = "reports/"
 CHECKPOINTS: Final = "logs/checkpoints/"
 TERMS_FILE: Final = "terms.txt"
+SPECIFICATION_FILE: Final = "specification.json"
 
 LARGEST_FILE: Final = 256 * 2**20
 MANIFEST_LIMIT: Final = envelope_limit(PayloadType.BUNDLE)
@@ -66,6 +68,7 @@ _DESCRIPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     SOFTWARE_FILE: ("Versions of the software that made this bundle", "application/json"),
     MANIFEST_FILE: ("Every file by its hash, signed by the coordinator", "application/json"),
     TERMS_FILE: ("The study's terms", "text/plain"),
+    SPECIFICATION_FILE: ("The specification for release, signed by the coordinator", "application/json"),
 }
 
 
@@ -85,6 +88,8 @@ class StudyEvidence:
         The collection's log.
     terms
         The study's terms, where it has any.
+    specification
+        The signed specification for release, where there is one.
     """
 
     plan: bytes
@@ -96,6 +101,7 @@ class StudyEvidence:
     events: bytes
     checkpoints: Mapping[str, bytes] = field(default_factory=dict)
     terms: bytes | None = None
+    specification: bytes | None = None
 
 
 def read_evidence(folder: Path) -> StudyEvidence:
@@ -128,6 +134,7 @@ def read_evidence(folder: Path) -> StudyEvidence:
         events=part("coordinator/events.jsonl", "the collection's log"),
         checkpoints=envelopes("coordinator/checkpoints", PayloadType.CHECKPOINT),
         terms=part(f"published/{TERMS_FILE}", "the study's terms") if terms.exists() else None,
+        specification=_specification(folder / "published"),
     )
 
 
@@ -168,6 +175,7 @@ def evidence_of_home(home: CoordinatorHome, study: StudyId) -> StudyEvidence:
             for path in sorted((folder / "checkpoints").glob("*.json"))
         },
         terms=read_bounded(terms, limit=LARGEST_FILE, what="the study's terms") if terms.exists() else None,
+        specification=_specification(folder),
     )
 
 
@@ -211,6 +219,13 @@ def write_bundle(evidence: StudyEvidence, out: Path, *, key: SigningKey, at: dat
     return manifest
 
 
+def _specification(folder: Path) -> bytes | None:
+    path = folder / SPECIFICATION_FILE
+    if not path.exists():
+        return None
+    return read_bounded(path, limit=envelope_limit(PayloadType.SPECIFICATION), what="the signed specification")
+
+
 def _contents(evidence: StudyEvidence, key: SigningKey) -> dict[str, bytes]:
     files = {
         PLAN_FILE: evidence.plan,
@@ -226,6 +241,8 @@ def _contents(evidence: StudyEvidence, key: SigningKey) -> dict[str, bytes]:
     files |= {CHECKPOINTS + name: data for name, data in evidence.checkpoints.items()}
     if evidence.terms is not None:
         files[TERMS_FILE] = evidence.terms
+    if evidence.specification is not None:
+        files[SPECIFICATION_FILE] = evidence.specification
     return files
 
 

@@ -7,7 +7,8 @@ In this order:
 2. Every file is there with its hash and size, and none besides.
 3. Plan, roster and atlas manifest are signed by the coordinator and name each other; the terms are the plan's.
 4. Every report is signed by its site and fits the plan; every checkpoint is signed and of a site of the roster.
-5. The results are computed again from the reports and are the same, bit for bit.
+5. The results are computed again from the reports and are the same, bit for bit; so are the numbers of a signed
+   specification, which names this plan and these results.
 """
 
 import json
@@ -28,10 +29,12 @@ from coordinator.evidence.bundle import (
     RESULTS_FILE,
     ROSTER_FILE,
     SOFTWARE_FILE,
+    SPECIFICATION_FILE,
     TERMS_FILE,
     software_versions,
 )
 from coordinator.evidence.checkpoints import open_checkpoint
+from coordinator.modules.specification_signing import check_specification
 from coordinator.written import results_json
 from protocol.atlas_manifest import AtlasManifest
 from protocol.bundle import BundleManifest
@@ -104,6 +107,8 @@ def verify_bundle(folder: Path, *, coordinator: VerifyingKey | None = None) -> V
     checkpoints = [files[path] for path in files if path.startswith(CHECKPOINTS)]
     _check_checkpoints(checkpoints, plan, roster, key)
     _check_results(files[RESULTS_FILE], files[SOFTWARE_FILE], outcome)
+    if SPECIFICATION_FILE in files:
+        check_specification(files[SPECIFICATION_FILE], key, plan, outcome, files[RESULTS_FILE])
     return VerifiedBundle(
         manifest=manifest,
         coordinator=key.fingerprint,
