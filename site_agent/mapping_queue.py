@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from protocol.codec import canonical_json, sha256
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.identifiers import Sha256
 from protocol.policy import EffectiveRules
-from shared.errors import CrosslotError
+from shared.errors import CrosslotError, NoRoomError
 from shared.runtime.processes import bound_argv
 from site_agent.mapping_task import FAILURE_FILE, OFFERS_FILE, read_offers
 from site_agent.release.offers import NotOffered, Offer
@@ -82,6 +82,9 @@ class MappingQueue:
     clock: Callable[[], float] = time.monotonic
     command: tuple[str, ...] = (sys.executable, "-m", "site_agent.mapping_task")
     _under_way: dict[str, _Mapping] = field(default_factory=dict)
+    # The kernel ends a bound child with the thread that started it: so it is one that lives as long as the queue, and
+    # not that of the task which asked.
+    _starting: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="mapping"))
     _fetching: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="atlas"))
 
     def __call__(self, rules: EffectiveRules) -> tuple[Offer | NotOffered, ...]:
@@ -111,7 +114,8 @@ class MappingQueue:
         """End every mapping that is under way."""
         for mapping in self._under_way.values():
             _kill(mapping)
-        self._fetching.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._fetching, self._starting):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _step(self, key: str, rules: EffectiveRules) -> None:
         mapping = self._under_way.get(key)
@@ -144,12 +148,9 @@ class MappingQueue:
             mapping.atlas.result()
         except CrosslotError as error:
             del self._under_way[key]
-            raise ProtocolError(ErrorCode.ATLAS_MISMATCH, str(error), hint=error.hint) from error
+            raise ProtocolError(_code_of(error), str(error), hint=error.hint) from error
         argv = [*self.command, str(self.home), rules.plan.study, str(mapping.folder)]
-        with (mapping.folder / "mapping.log").open("wb") as log:
-            mapping.process = subprocess.Popen(  # noqa: S603 - an argument vector of our own; no shell
-                bound_argv(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+        mapping.process = self._starting.submit(_started, argv, mapping.folder / "mapping.log").result()
 
     def _folder(self, key: str) -> Path:
         return self.home / "mapped" / key
@@ -183,12 +184,27 @@ def _inputs(home: Path) -> Iterator[list[str | int]]:
                 yield [str(each), status.st_size, status.st_mtime_ns]
 
 
+def _started(argv: Sequence[str], log_path: Path) -> subprocess.Popen[bytes]:
+    with log_path.open("wb") as log:
+        return subprocess.Popen(  # noqa: S603 - an argument vector of our own; no shell
+            bound_argv(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+
 def _failure_of(mapping: _Mapping, code: int) -> ProtocolError:
     try:
         said = json.loads((mapping.folder / FAILURE_FILE).read_bytes())
         return ProtocolError(ErrorCode(said["code"]), said["words"])
     except (OSError, ValueError, KeyError):
         return ProtocolError(ErrorCode.INTERNAL, f"The mapping ended with {code}; see {mapping.folder}/mapping.log.")
+
+
+def _code_of(error: CrosslotError) -> ErrorCode:
+    """Return the code of an atlas that could not be had."""
+    if isinstance(error, NoRoomError):
+        return ErrorCode.DISK_FULL
+    mismatch = isinstance(error, ProtocolError) and error.code is ErrorCode.ATLAS_MISMATCH
+    return ErrorCode.ATLAS_MISMATCH if mismatch else ErrorCode.ATLAS_MISSING
 
 
 def _kill(mapping: _Mapping) -> None:

@@ -3,13 +3,14 @@
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.identifiers import Sha256, StudyId
-from shared.errors import InputError
+from shared.errors import InputError, NoRoomError
 from shared.runtime.processes import wait_until
 from site_agent.mapping_queue import FetchAtlas, MappingQueue
 from site_agent.mapping_task import FAILURE_FILE, OFFERS_FILE, main, read_offers, write_offers
@@ -101,6 +102,16 @@ def test_what_changed_is_mapped_again(queues: Queues, changed: str) -> None:
     assert (queues.home / "runs").read_text() == "xx"
 
 
+def test_a_mapping_outlives_the_task_that_asked_for_it(queues: Queues) -> None:
+    # Each task of the executor is a thread of its own, and the kernel ends a bound child with the thread that made it.
+    queue = queues("time.sleep(1)\n" + GOOD, patience=0.2)
+    with ThreadPoolExecutor(1) as first_task:
+        assert first_task.submit(code_of, queue).result() is ErrorCode.MAPPING_UNDER_WAY
+    queue.patience_seconds = 10.0
+    assert queue(RULES) == OFFERS
+    assert (queues.home / "runs").read_text() == "x"
+
+
 def test_another_plan_is_mapped_apart(queues: Queues) -> None:
     queue = queues(GOOD)
     queue(RULES)
@@ -146,17 +157,28 @@ def test_a_mapping_that_failed_tells_its_code(queues: Queues) -> None:
     assert code_of(queues(TELLS)) is ErrorCode.LOTS_UNSUITABLE
 
 
-def test_an_atlas_that_cannot_be_had_is_answered_so_and_tried_again(queues: Queues) -> None:
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (NoRoomError("no room on this disk"), ErrorCode.DISK_FULL),
+        (InputError("nobody answers"), ErrorCode.ATLAS_MISSING),
+        (ProtocolError(ErrorCode.ATLAS_MISSING, "It broke off."), ErrorCode.ATLAS_MISSING),
+        (ProtocolError(ErrorCode.ATLAS_MISMATCH, "It is another."), ErrorCode.ATLAS_MISMATCH),
+    ],
+)
+def test_an_atlas_that_cannot_be_had_is_answered_so_and_tried_again(
+    queues: Queues, failure: Exception, code: ErrorCode
+) -> None:
     tries: list[Sha256] = []
 
     def fetch(digest: Sha256) -> Path:
         tries.append(digest)
         if len(tries) == 1:
-            raise InputError("no room on this disk")
+            raise failure
         return queues.home / "atlas"
 
     queue = queues(GOOD, atlas=fetch)
-    assert code_of(queue) is ErrorCode.ATLAS_MISMATCH
+    assert code_of(queue) is code
     assert queue(RULES) == OFFERS
     assert tries == [RULES.plan.atlas.sha256] * 2
 
