@@ -10,12 +10,12 @@ Rules
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from coordinator.databases import opened
 from protocol.identifiers import Pseudonym, Sha256, SiteId, StudyId
 from shared.errors import InputError, RefusedError
 
@@ -121,14 +121,8 @@ class SqliteStore:
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"{path}: cannot open the store: {error}", hint="choose a writable SQLite file") from error
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path, timeout=30)
-        try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+    def _connection(self) -> AbstractContextManager[sqlite3.Connection]:
+        return opened(self._path)
 
     def add(self, study: StudyId, report: StoredReport) -> bool:
         """Keep ``report`` (see :class:`Store`)."""

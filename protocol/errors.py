@@ -62,6 +62,8 @@ class ErrorCode(StrEnum):
     NO_LOTS = "no-lots"
     LOTS_UNREADABLE = "lots-unreadable"
     LOTS_UNSUITABLE = "lots-unsuitable"
+    ATLAS_MISSING = "atlas-missing"
+    DISK_FULL = "disk-full"
     TIMED_OUT = "timed-out"
     INTERNAL = "internal"
 
@@ -114,6 +116,8 @@ SENTENCES: Final[Mapping[ErrorCode, str]] = {
     ErrorCode.NO_LOTS: "The site holds no lot for this study.",
     ErrorCode.LOTS_UNREADABLE: "The site could not read its lots.",
     ErrorCode.LOTS_UNSUITABLE: "The site's lots do not fit this study.",
+    ErrorCode.ATLAS_MISSING: "The site does not have the study's atlas yet: its download failed or broke off.",
+    ErrorCode.DISK_FULL: "A disk at the site is full; once the site has made room it is asked again.",
     ErrorCode.TIMED_OUT: "The site did not finish in time.",
     ErrorCode.INTERNAL: "Something failed at the site; its own log says what.",
 }

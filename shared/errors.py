@@ -20,6 +20,10 @@ class InputError(CrosslotError):
     """The user's own input is at fault: a file, a column, a value, an argument."""
 
 
+class NoRoomError(InputError):
+    """A disk is full, or a quota used up: what was begun is undone, and may be done again once there is room."""
+
+
 class ProblemsError(InputError):
     """Several problems of one input, listed at once.
 

@@ -43,7 +43,7 @@ from protocol.report import LotReport
 from protocol.roster import Believed, open_plan, open_query
 from protocol.signing import SigningKey, VerifyingKey
 from protocol.steward import open_acceptance
-from shared.errors import CrosslotError
+from shared.errors import CrosslotError, NoRoomError
 from site_agent.release.airlock import Airlock
 from site_agent.release.decisions import Held, Provenance, State
 from site_agent.release.gate import release
@@ -60,6 +60,8 @@ from site_agent.release.withheld_clusters import withhold_clusters
 _STATUS_OF = {
     ErrorCode.MAPPING_UNDER_WAY: AnswerStatus.WAITING,
     ErrorCode.ATLAS_MISMATCH: AnswerStatus.FAILED,
+    ErrorCode.ATLAS_MISSING: AnswerStatus.FAILED,
+    ErrorCode.DISK_FULL: AnswerStatus.FAILED,
     ErrorCode.LOTS_UNREADABLE: AnswerStatus.FAILED,
     ErrorCode.TIMED_OUT: AnswerStatus.FAILED,
     ErrorCode.INTERNAL: AnswerStatus.FAILED,
@@ -72,6 +74,11 @@ class _SourceFailed(Exception):  # noqa: N818 - not an error of its own: it carr
     def __init__(self, code: ErrorCode) -> None:
         super().__init__(code)
         self.code = code
+
+
+def _fault_of(error: Exception) -> ErrorCode:
+    """Return the code of a fault of this machine's."""
+    return ErrorCode.DISK_FULL if isinstance(error, NoRoomError) else ErrorCode.INTERNAL
 
 
 class ReportSource(Protocol):
@@ -150,12 +157,12 @@ class Agent:
             return BareCode(code=error.code)
         except CrosslotError as error:  # what was taken cannot be kept, or is damaged: nothing may leave
             self._log(f"query refused: {error}")
-            return BareCode(code=ErrorCode.INTERNAL)
+            return BareCode(code=_fault_of(error))
         try:
             return self._answered(query, ask, now)
         except CrosslotError as error:  # the ledger: what cannot be written down is not said
             self._log(f"study {query.message.study}: {error}")
-            return BareCode(code=ErrorCode.INTERNAL)
+            return BareCode(code=_fault_of(error))
 
     def _answered(self, query: Believed[Query], ask: Ask, now: datetime) -> Reply:
         try:
@@ -167,7 +174,7 @@ class Agent:
             return self._said(query, _STATUS_OF[failure.code], failure.code, now)
         except Exception as error:  # noqa: BLE001 - whatever it is: its code leaves, signed, and its text stays here
             self._log(f"study {query.message.study}: {type(error).__name__}: {error}")
-            return self._said(query, AnswerStatus.FAILED, ErrorCode.INTERNAL, now)
+            return self._said(query, AnswerStatus.FAILED, _fault_of(error), now)
 
     def _believed_query(self, envelope: bytes, now: datetime) -> Believed[Query]:
         query = open_query(envelope, self._identity.coordinator)
@@ -240,6 +247,8 @@ class Agent:
             return self._reports(rules)
         except CrosslotError as error:
             code = error.code if isinstance(error, ProtocolError) else ErrorCode.LOTS_UNREADABLE
+            if isinstance(error, NoRoomError):
+                code = ErrorCode.DISK_FULL
             if code not in _STATUS_OF:
                 raise
             self._log(f"study {rules.plan.study}: {error}" + (f" ({error.hint})" if error.hint else ""))

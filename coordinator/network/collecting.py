@@ -19,10 +19,10 @@ from coordinator.collection import (
     sites_to_ask,
 )
 from coordinator.home import CoordinatorHome
-from coordinator.network.enrolment import EnrolledSite, Enrolments
+from coordinator.network.enrolment import EnrolledSite, Enrolments, works_with
 from coordinator.network.flower_app import CollectionRun, collect_round
 from coordinator.network.gateway import sites_by_node
-from coordinator.network.registry import Published, published
+from coordinator.network.registry import CHECKPOINTS_FOLDER, Published, published
 from coordinator.network.superlink import RoundBrokenError, SuperLink
 from coordinator.report.edition import names_one_of
 from coordinator.store import SqliteStore
@@ -30,12 +30,11 @@ from protocol.codec import encode
 from protocol.envelopes import PayloadType, seal
 from protocol.identifiers import SiteId, StudyId
 from protocol.roster import Roster, SiteKey
-from shared.errors import InputError, RefusedError
+from shared.errors import InputError, NoRoomError, RefusedError
 from shared.runtime.files import write_atomically
 
 ROSTER_FILE: Final = "roster.json"
 ENVELOPES_FOLDER: Final = "envelopes"
-CHECKPOINTS_FOLDER: Final = "checkpoints"
 ONLINE: Final = "online"
 
 Events = Mapping[SiteId, CollectionEvent | None]
@@ -125,8 +124,8 @@ def collect(
         try:
             _one_round(home, record, enrolments, store, end=end, again=again and first, log=log)
         except (RoundBrokenError, InputError) as error:  # the service may be between two lives
-            if first and isinstance(error, InputError):
-                raise
+            if isinstance(error, NoRoomError) or (first and isinstance(error, InputError)):
+                raise  # a person must act; what was kept is kept, and the same command goes on there
             log(f"{error}; going on")
         first = False
         write_envelopes(home, study)
@@ -153,7 +152,9 @@ def _one_round(
     online = {key for key, (_, state) in superlink.nodes().items() if state == ONLINE}
     enrolled = enrolments.enrolled()
     every = sites_by_node(enrolments, superlink)
-    nodes = {site: node for site, node in every.items() if enrolled[site].node_key in online}
+    # A site of another version takes no query: asked, it would only let the round wait.
+    ready = {site for site, each in enrolled.items() if each.node_key in online and works_with(each)}
+    nodes = {site: node for site, node in every.items() if site in ready}
     events = [CollectionEvent.from_line(line) for line in store.events(study)]
     asked = set(sites_to_ask(record.plan.message.sites, events))
     if again:

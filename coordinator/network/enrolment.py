@@ -3,19 +3,22 @@
 Rules
 -----
 1. Of an invite's token only its SHA-256 is kept. An invite is good once, until its expiry.
-2. A site's name, signing key, node key and certificate are bound together when it enrols, and never change: a site
-   that lost its keys is revoked and invited again, and enrols with new ones.
-3. A revoked site is refused from the next call on.
+2. A site's name, signing key, node key and the key of its certificate are bound together when it enrols, and never
+   change: a site that lost its keys is revoked and invited again, and enrols with new ones.
+3. A certificate is renewed for the same key, on a connection that it still opens. The older one stays good until its
+   own end, so that a site whose renewal broke off is not shut out.
+4. A revoked site is refused from the next call on, by whichever certificate.
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from coordinator.databases import opened
 from coordinator.home import CoordinatorHome
 from protocol.certificates import check_node_key, expiry_of, fingerprint, issue_invite, issue_site
 from protocol.enrolment import (
@@ -27,6 +30,7 @@ from protocol.enrolment import (
 )
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.identifiers import Instant, Sha256, SiteId, instant, time_of
+from protocol.versions import compatible
 from shared.errors import InputError, RefusedError
 
 _SCHEMA: Final = """
@@ -51,6 +55,11 @@ CREATE TABLE IF NOT EXISTS sites (
     state TEXT NOT NULL DEFAULT '',
     flower TEXT NOT NULL DEFAULT ''
 ) STRICT;
+CREATE TABLE IF NOT EXISTS renewals (
+    certificate_sha256 TEXT PRIMARY KEY,
+    first_sha256 TEXT NOT NULL REFERENCES sites (certificate_sha256),
+    made TEXT NOT NULL
+) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_enrolment_a_site ON sites (site) WHERE revoked IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS one_site_a_key ON sites (key);
 CREATE UNIQUE INDEX IF NOT EXISTS one_site_a_node_key ON sites (node_key);
@@ -59,7 +68,11 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_site_a_node_key ON sites (node_key);
 
 @dataclass(frozen=True, kw_only=True)
 class EnrolledSite:
-    """One enrolment: who, with which keys, and what was last heard of it."""
+    """One enrolment: who, with which keys, and what was last heard of it.
+
+    ``certificate_sha256`` is that of its first certificate, by which the enrolment is known; ``certificate_ends`` is
+    when the latest one ends.
+    """
 
     site: SiteId
     key: str
@@ -94,14 +107,8 @@ class Enrolments:
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"{path}: cannot open the enrolments: {error}") from error
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path, timeout=30)
-        try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+    def _connection(self) -> AbstractContextManager[sqlite3.Connection]:
+        return opened(self._path)
 
     def add_invite(self, site: SiteId, token: str, *, now: datetime, expires: datetime) -> None:
         """Keep the hash of a new invite's token.
@@ -167,10 +174,11 @@ class Enrolments:
         return {each.site: each for each in self.sites() if each.revoked is None}
 
     def by_certificate(self, certificate_sha256: Sha256) -> EnrolledSite | None:
-        """Return the enrolment of a certificate, revoked or not."""
+        """Return the enrolment of a certificate, its first or a renewed one, revoked or not."""
         with self._connection() as connection:
             row = connection.execute(
-                f"SELECT {_COLUMNS} FROM sites WHERE certificate_sha256 = ?",  # noqa: S608 - constant names
+                f"SELECT {_COLUMNS} FROM sites WHERE certificate_sha256 = COALESCE("  # noqa: S608 - constant names
+                "(SELECT first_sha256 FROM renewals WHERE certificate_sha256 = ?1), ?1)",
                 (certificate_sha256,),
             ).fetchone()
         return None if row is None else _site_of(row)
@@ -200,6 +208,26 @@ class Enrolments:
             raise InputError(f"{site}: no such site is enrolled", hint="see: crosslot-coordinator sites")
         return enrolled
 
+    def renew(self, site: EnrolledSite, certificate: bytes, *, now: datetime) -> None:
+        """Believe a further certificate of an enrolled site, beside those it has."""
+        with self._connection() as connection:
+            connection.execute(
+                "INSERT INTO renewals VALUES (?, ?, ?)",
+                (fingerprint(certificate), site.certificate_sha256, instant(now)),
+            )
+            connection.execute(
+                "UPDATE sites SET certificate_ends = ? WHERE certificate_sha256 = ?",
+                (instant(expiry_of(certificate)), site.certificate_sha256),
+            )
+
+    def last_renewal(self, site: EnrolledSite) -> Instant | None:
+        """Return when a certificate of an enrolment was last renewed."""
+        with self._connection() as connection:
+            (made,) = connection.execute(
+                "SELECT MAX(made) FROM renewals WHERE first_sha256 = ?", (site.certificate_sha256,)
+            ).fetchone()
+        return made  # type: ignore[no-any-return]  # SQLite's rows have no types
+
     def saw(self, certificate_sha256: Sha256, *, now: datetime) -> None:
         """Keep when a site was last heard of."""
         with self._connection() as connection:
@@ -216,6 +244,11 @@ class Enrolments:
                 "UPDATE sites SET version = ?, flower = ?, atlases = ?, state = ? WHERE certificate_sha256 = ?",
                 (version, flower, " ".join(atlases), state, certificate_sha256),
             )
+
+
+def works_with(site: EnrolledSite) -> bool:
+    """Return whether the version that a site told last can work with the one that is installed here."""
+    return compatible(version("crosslot"), site.version)
 
 
 def make_invite(

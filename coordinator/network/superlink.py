@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -50,9 +51,11 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import HttpGrid
 
+from coordinator.databases import no_room_at
 from coordinator.home import CoordinatorHome
 from protocol.exchange import BUNDLE
-from shared.errors import CrosslotError, InputError, InternalError
+from shared.errors import CrosslotError, InputError, InternalError, NoRoomError
+from shared.runtime.files import MAKE_ROOM
 
 _TASK_SECONDS: Final = 60.0
 _GONE_SECONDS: Final = 15.0
@@ -142,8 +145,9 @@ class SuperLink:
         From every method, where the SuperLink cannot be reached.
     """
 
-    def __init__(self, address: str, *, certificate: bytes, secret: bytes) -> None:
+    def __init__(self, address: str, *, certificate: bytes, secret: bytes, database: Path | None = None) -> None:
         self._address = address
+        self._database = database
         self._certificate = certificate
         self._secret = secret
 
@@ -154,6 +158,7 @@ class SuperLink:
             address or home.superlink_address,
             certificate=home.superlink_certificate.read_bytes(),
             secret=home.executor_secret.read_bytes(),
+            database=home.superlink_database,
         )
 
     def nodes(self) -> Mapping[bytes, tuple[int, str]]:
@@ -205,9 +210,7 @@ class SuperLink:
             yield grid
             ended = SubStatus.COMPLETED
         except (httpx.HTTPError, RunNotRunningException) as error:
-            raise RoundBrokenError(
-                f"the SuperLink went away during the round: {type(error).__name__}", hint="the round may be repeated"
-            ) from error
+            raise self._broken("went away during the round", error) from error
         finally:
             grid._retry_invoker.max_tries = 1  # noqa: SLF001 - an end is told once
             with suppress(
@@ -238,7 +241,7 @@ class SuperLink:
                     return str(taken.token)
                 time.sleep(_POLL_SECONDS)
         except httpx.HTTPError as error:
-            raise RoundBrokenError("the SuperLink went away before the round began") from error
+            raise self._broken("went away before the round began", error) from error
         finally:
             client.close()
         raise InternalError("the SuperLink gave no task for the run that was just started")
@@ -258,5 +261,13 @@ class SuperLink:
                 f"the SuperLink at {self._address} does not answer: {error}",
                 hint="is crosslot-coordinator serve running?",
             ) from error
+        except httpx.HTTPStatusError as error:
+            raise self._broken("refused a call", error) from error
         finally:
             client.close()
+
+    def _broken(self, what: str, error: BaseException) -> CrosslotError:
+        """Return what a failed call means: a full disk makes the SuperLink fail in many ways, none of which says so."""
+        if self._database is not None and no_room_at(self._database):
+            return NoRoomError(f"{self._database}: disk-full: the SuperLink {what}", hint=MAKE_ROOM)
+        return RoundBrokenError(f"the SuperLink {what}: {type(error).__name__}", hint="the round may be repeated")

@@ -1,5 +1,6 @@
 """Writing files so that a failure leaves nothing half-written."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -7,10 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from shared.errors import InputError
+from shared.errors import InputError, NoRoomError
 
 PRIVATE = 0o600
 READABLE = 0o644
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+MAKE_ROOM = "make room on this disk, then do the same again; nothing was lost"
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """Return what a failed write means for a person; a full disk is told apart from a forbidden folder."""
+    if error.errno in _NO_ROOM:
+        return NoRoomError(f"{path}: disk-full: cannot write: {error.strerror}", hint=MAKE_ROOM)
+    return InputError(f"{path}: cannot write here: {error.strerror}", hint="choose a folder you may write")
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = READABLE) -> None:
@@ -18,6 +28,8 @@ def write_atomically(path: Path, data: bytes, *, mode: int = READABLE) -> None:
 
     Raises
     ------
+    NoRoomError
+        The disk is full; what was there before is there still.
     InputError
         The folder cannot be written.
     """
@@ -25,9 +37,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = READABLE) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot write here: {error.strerror}", hint="choose a folder you may write"
-        ) from error
+        raise cannot_write(path, error) from error
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -36,6 +46,9 @@ def write_atomically(path: Path, data: bytes, *, mode: int = READABLE) -> None:
             os.fsync(file.fileno())
         temporary.chmod(mode)
         temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -88,7 +101,7 @@ def appearing_whole(out: Path, *, replaces: str | None = None) -> Iterator[Path]
         work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     except OSError as error:
         _remove_empty(made)
-        raise InputError(f"{out}: cannot write here: {error.strerror}", hint="choose a folder you may write") from error
+        raise cannot_write(out, error) from error
     try:
         yield work
         work.chmod(0o755)

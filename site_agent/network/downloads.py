@@ -18,8 +18,7 @@ from protocol.roster import Believed, open_from_coordinator, open_plan, open_res
 from protocol.signing import VerifyingKey
 from protocol.wire import calls
 from protocol.wire import gateway_pb2 as wire
-from shared.errors import InputError
-from shared.runtime.files import PRIVATE, write_atomically
+from shared.runtime.files import PRIVATE, cannot_write, write_atomically
 from site_agent.network.gateway_client import GatewayClient
 from site_agent.network.keys import NetworkHome
 
@@ -65,8 +64,10 @@ def fetch_atlas(
         What came is not the manifest's atlas; it is thrown away.
     UnreachableError
         The download broke off; what came is kept, and the next call goes on there.
+    NoRoomError
+        The disk is full; what came is kept, and the next call goes on there.
     InputError
-        The disk is full, or the folder cannot be written.
+        The folder cannot be written.
     """
     path = home.atlas(manifest.sha256)
     if path.is_file():
@@ -89,9 +90,7 @@ def fetch_atlas(
         _check_whole(part, manifest)
         part.replace(path)
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot keep the atlas: {error.strerror}", hint="make room on this disk, then start again"
-        ) from error
+        raise cannot_write(path, error) from error
     log(f"atlas {manifest.name}: {manifest.size_bytes} bytes, SHA-256 {manifest.sha256}")
     return path
 
@@ -100,7 +99,7 @@ def _check_whole(part: Path, manifest: AtlasManifest) -> None:
     size = part.stat().st_size
     if size < manifest.size_bytes:
         raise ProtocolError(
-            ErrorCode.ATLAS_MISMATCH,
+            ErrorCode.ATLAS_MISSING,
             f"The download broke off at {size} of {manifest.size_bytes} bytes.",
             hint="it goes on there at the next attempt",
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from shared.errors import InputError, RefusedError
+from shared.runtime.files import cannot_write
 
 _NAME: Final = re.compile(r"(\d{9})\.json")
 _RECORD_LIMIT: Final = 1024 * 1024
@@ -86,6 +87,8 @@ class FolderLog:
         ------
         RefusedError
             If the log does not end just before ``position``.
+        NoRoomError
+            If the disk is full; the log is as it was.
         InputError
             If the folder cannot be written.
         """
@@ -110,7 +113,7 @@ class FolderLog:
         except FileExistsError:
             raise _outrun() from None
         except OSError as error:
-            raise InputError(f"{self._folder}: cannot write the log: {error.strerror}") from None
+            raise cannot_write(self._folder, error) from None
 
     def _path(self, position: int) -> Path:
         return self._folder / f"{position:09d}.json"

@@ -12,7 +12,7 @@ from protocol.study_draft import write_study_draft
 from protocol.wire import calls
 from protocol.wire import gateway_pb2 as wire
 from shared.atlas.artefact import to_bytes
-from shared.errors import InputError, RefusedError
+from shared.errors import InputError, NoRoomError, RefusedError
 from site_agent.network.downloads import ListedStudy, fetch_atlas, fetch_results, list_studies
 from site_agent.network.gateway_client import GatewayClient
 from tests.network.conftest import LiveGateway
@@ -117,7 +117,7 @@ def test_a_full_disk_is_told_with_what_to_do(gateway: LiveGateway, published_stu
     full = home.atlas(study.manifest.message.sha256).with_suffix(".part")
     full.parent.mkdir(parents=True)
     full.symlink_to("/dev/full")  # every write to it ends with "no space left on device"
-    with pytest.raises(InputError, match="cannot keep the atlas") as caught:
+    with pytest.raises(NoRoomError, match="disk-full") as caught:
         fetch_atlas(client, home, study.manifest.message, log=lambda _line: None)
     client.close()
     assert caught.value.hint is not None

@@ -20,7 +20,7 @@ from protocol.policy import write_policy
 from protocol.queries import Answer, AnswerStatus, check_answer
 from protocol.report import LotReport
 from protocol.roster import open_answer, open_report
-from shared.errors import InputError
+from shared.errors import InputError, NoRoomError
 from site_agent.agent import ReportSource
 from site_agent.release.airlock import Airlock
 from site_agent.release.append_log import MemoryLog
@@ -227,6 +227,7 @@ def _raising(error: Exception) -> ReportSource:
             AnswerStatus.REFUSED,
             ErrorCode.LOTS_UNSUITABLE,
         ),
+        (NoRoomError(f"{PATH}: found {VALUE}", hint=PATH), AnswerStatus.FAILED, ErrorCode.DISK_FULL),
         (OSError(5, VALUE, PATH), AnswerStatus.FAILED, ErrorCode.INTERNAL),
         (MemoryError(f"{PATH} {VALUE}"), AnswerStatus.FAILED, ErrorCode.INTERNAL),
     ],

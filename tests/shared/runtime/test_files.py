@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import InputError
+from shared.errors import InputError, NoRoomError
 from shared.runtime.files import appearing_whole, read_bounded, write_atomically
 
 
@@ -32,8 +32,10 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(NoRoomError, match="disk-full: cannot write") as caught:
         write_atomically(path, b"new")
+    assert caught.value.hint is not None
+    assert "make room" in caught.value.hint
     assert content(tmp_path) == {"file": b"old"}
 
 
