@@ -174,6 +174,23 @@ def issue_site(authority: Pair, request_pem: bytes, site: str, now: datetime) ->
     return _issue(authority, key, Role.SITE, site, now=now, life=SITE_LIFE)
 
 
+def renew_site(authority: Pair, certificate_pem: bytes, now: datetime) -> bytes:
+    """Return a further client certificate (PEM) for the site and the key of one that is still good.
+
+    Raises
+    ------
+    SignatureError
+        The certificate is no site's.
+    """
+    bearer = bearer_of(certificate_pem)
+    if bearer.role is not Role.SITE:
+        raise SignatureError(ErrorCode.WRONG_SIGNER, "Only a site's certificate is renewed.")
+    key = x509.load_pem_x509_certificate(certificate_pem).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise SignatureError(ErrorCode.UNKNOWN_SIGNER, "The certificate is of another kind of key.")
+    return _issue(authority, key, Role.SITE, bearer.name, now=now, life=SITE_LIFE)
+
+
 def new_loopback(now: datetime) -> Pair:
     """Return a self-signed server certificate for loopback: for two processes of one machine that want TLS."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -216,6 +233,12 @@ def fingerprint(certificate_pem: bytes) -> Sha256:
 def expiry_of(certificate_pem: bytes) -> datetime:
     """Return when a certificate ends, in UTC."""
     return x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
+
+
+def public_of_certificate(certificate_pem: bytes) -> bytes:
+    """Return the public key that a certificate speaks for, PEM."""
+    key = x509.load_pem_x509_certificate(certificate_pem).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def to_der(certificate_pem: bytes) -> bytes:

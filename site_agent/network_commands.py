@@ -1,4 +1,4 @@
-"""The site's commands over a network: ``join``, ``doctor``, ``serve``, ``status``, ``results``; the script mounts them.
+"""The site's commands over a network, from ``join`` to ``renew``; the console script mounts them.
 
 They stand beside the wings and not within one: joining meets the home, which knows cells and releases.
 """
@@ -117,6 +117,28 @@ def serve(home_folder: Path, json_logs: bool) -> None:  # noqa: FBT001 - click h
     run(NetworkHome(home_folder), line_log(as_json=json_logs))
 
 
+@click.command("renew")
+@home_option
+@json_option
+def renew(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+    """Renew this site's certificate, within 90 days of its end; serve does so by itself 60 days before."""
+    from site_agent.network.gateway_client import connected  # noqa: PLC0415 - see above
+    from site_agent.network.keys import NetworkHome  # noqa: PLC0415 - see above
+    from site_agent.network.renewal import RENEWABLE, time_left  # noqa: PLC0415 - see above
+    from site_agent.network.renewal import renew as ask  # noqa: PLC0415 - see above
+
+    network, now = NetworkHome(home_folder), datetime.now(UTC)
+    left = time_left(network, now)
+    ends, renewed = now + left, False
+    if left <= RENEWABLE:
+        with connected(network) as client:
+            ends, renewed = ask(client, network), True
+    if as_json:
+        print_json({"success": True, "renewed": renewed, "ends": f"{ends:%Y-%m-%dT%H:%M:%SZ}"})
+        return
+    click.echo(f"{'renewed' if renewed else 'not due yet'}; the certificate is good until {ends:%Y-%m-%d}")
+
+
 @click.command("status")
 @home_option
 @json_option
@@ -186,7 +208,7 @@ def _passphrase(file: Path | None) -> str:
     return data.decode("utf-8", "replace").rstrip("\r\n")
 
 
-COMMANDS: Final = (join, doctor, serve, status, results)
+COMMANDS: Final = (join, doctor, serve, status, results, renew)
 """All commands, in the order of use; the console script mounts them."""
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[i
 from coordinator.home import CoordinatorHome
 from coordinator.network.admission import SIGNATURE_HEADER, OnceOnly, Refusal, Share, admitted_headers
 from coordinator.network.enrolment import EnrolledSite, Enrolments, accept
-from coordinator.network.registry import atlas_for, studies_of
+from coordinator.network.registry import atlas_for, checkpoints_for, studies_of
+from coordinator.network.renewal import renewed
 from coordinator.network.superlink import SuperLink
 from coordinator.network.waiting import NOTHING, POLL_PATH, Waiting
 from protocol.certificates import Bearer, Role, bearer_of
@@ -45,6 +46,7 @@ _REQUEST_LIMIT: Final = 32 * 1024
 _CACHE_SECONDS: Final = 1.0
 _SEEN_SECONDS: Final = 10.0
 _ATLASES_TOLD: Final = 64
+_STUDIES_TOLD: Final = 1_000
 _TEXT_TOLD: Final = 64
 _PROTOBUF: Final = "application/x-protobuf"
 
@@ -144,6 +146,21 @@ class Gateway:
             raise ProtocolError(ErrorCode.WRONG_STUDY, "No results of such a study were released to this site.")
         return _chunks(path, request.offset)
 
+    def fetch_checkpoints(
+        self, request: wire.FetchCheckpointsRequest, site: EnrolledSite
+    ) -> Iterator[wire.SignedCheckpoint]:
+        """Stream where the site's ledger was seen to end, signed, later than what the site holds."""
+        held = {each.study: each.round for each in list(request.held)[:_STUDIES_TOLD]}
+        for study, number, envelope in checkpoints_for(self._parts.home, site.site, held):
+            yield wire.SignedCheckpoint(study=study, round=number, checkpoint=envelope)
+
+    def renew(self, request: wire.RenewRequest, site: EnrolledSite) -> wire.RenewReply:
+        """Give the site a further certificate for the key of the one it shows."""
+        parts = self._parts
+        certificate = renewed(parts.home, parts.enrolments, site, bytes(request.certificate), now=parts.clock())
+        parts.log(f"{site.site}: certificate renewed")
+        return wire.RenewReply(certificate=certificate)
+
     def relay(self, request: wire.RelayRequest, site: EnrolledSite) -> wire.RelayReply:
         """Pass one call of the site's SuperNode on to the SuperLink."""
         headers = admitted_headers(request.path, len(request.body), dict(request.headers), site.node_key)
@@ -197,7 +214,7 @@ class Gateway:
             raise ProtocolError(ErrorCode.UNKNOWN_SIGNER, f"{site.site} was revoked {site.revoked}.")
         if now - self._seen.get(bearer.fingerprint, -_SEEN_SECONDS) >= _SEEN_SECONDS:
             self._seen[bearer.fingerprint] = now
-            self._parts.enrolments.saw(bearer.fingerprint, now=self._parts.clock())
+            self._parts.enrolments.saw(site.certificate_sha256, now=self._parts.clock())
         return site
 
     def share(self, bearer: Bearer) -> Share:
@@ -259,6 +276,8 @@ def serve(parts: GatewayParts, listen: str) -> tuple[Any, int]:
         (calls.LIST_STUDIES, gateway.list_studies),
         (calls.FETCH_ATLAS, gateway.fetch_atlas),
         (calls.FETCH_RESULTS, gateway.fetch_results),
+        (calls.FETCH_CHECKPOINTS, gateway.fetch_checkpoints),
+        (calls.RENEW, gateway.renew),
         (calls.RELAY, gateway.relay),
     )
     for service in sorted({call.service_name for call, _ in work}):

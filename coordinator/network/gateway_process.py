@@ -15,6 +15,7 @@ import httpx
 from coordinator.home import CoordinatorHome
 from coordinator.network.enrolment import Enrolments
 from coordinator.network.gateway import GatewayParts, serve, sites_by_node
+from coordinator.network.renewal import renew_gateway
 from coordinator.network.superlink import SuperLink
 from coordinator.network.waiting import Waiting
 from shared.errors import InternalError
@@ -35,6 +36,8 @@ def main(home_path: Path, superlink_port: int) -> None:
     if not wait_until(lambda: accepts_connections(superlink_port), timeout_seconds=_SUPERLINK_SECONDS):
         raise InternalError(f"the SuperLink does not listen on port {superlink_port}")
     address = f"{LOOPBACK}:{superlink_port}"
+    if (ends := renew_gateway(home, datetime.now(UTC))) is not None:
+        _say(f"renewed the gateway's own certificate, good until {ends:%Y-%m-%d}")
     enrolments, superlink = Enrolments(home.enrolments_path), SuperLink.of(home, address)
     registered = sites_by_node(enrolments, superlink)
     trusted = ssl.create_default_context(cadata=home.superlink_certificate.read_text("ascii"))

@@ -3,6 +3,7 @@
 A study is published as a whole or not at all, and never changed: a changed plan is another plan (SPEC 3.1).
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ from shared.runtime.files import appearing_whole, read_bounded, write_atomically
 PLAN_FILE: Final = "plan.json"
 MANIFEST_FILE: Final = "atlas-manifest.json"
 TERMS_FILE: Final = "terms.txt"
+CHECKPOINTS_FOLDER: Final = "checkpoints"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +134,28 @@ def atlas_for(home: CoordinatorHome, site: SiteId, digest: str) -> Path | None:
     if any(each.manifest.message.sha256 == digest for each in studies_of(home, site)):
         return home.atlas(Sha256(digest))
     return None
+
+
+def checkpoints_for(
+    home: CoordinatorHome, site: SiteId, held: Mapping[str, int]
+) -> Iterator[tuple[StudyId, int, bytes]]:
+    """Yield (study, round, signed checkpoint) of where a site's ledger ended, each later than what the site holds.
+
+    Parameters
+    ----------
+    held : mapping
+        The latest round, by study, that the site has.
+    """
+    limit = envelope_limit(PayloadType.CHECKPOINT)
+    for each in studies_of(home, site):
+        study = each.plan.message.study
+        files = (home.study(study) / CHECKPOINTS_FOLDER).glob(f"{site}-*.json")
+        # The name of a site may begin with the name of another: what follows must be a number and nothing else.
+        rounds = ((path.stem.removeprefix(f"{site}-"), path) for path in files)
+        later = sorted((int(number), path) for number, path in rounds if number.isdecimal())
+        for number, path in later:
+            if number > held.get(study, 0):
+                yield study, number, read_bounded(path, limit=limit, what="a checkpoint")
 
 
 def _sealed_plan(home: CoordinatorHome, path: Path) -> bytes:

@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from coordinator.collection import SiteState
 from coordinator.network.collecting import Collecting
-from coordinator.network.enrolment import EnrolledSite, Enrolments
+from coordinator.network.enrolment import EnrolledSite, Enrolments, works_with
 from protocol.identifiers import SiteId, time_of
-from protocol.versions import compatible
 
 SITE_COLUMNS: Final = ("site", "state", "last seen", "version", "atlases", "signing key")
 COLLECTION_COLUMNS: Final = ("site", "state", "whose turn", "lots", "round", "contact", "why")
 _QUIET: Final = timedelta(minutes=5)
+# What a site may say of itself when it greets, and whose turn it then is.
+_TOLD: Final = {"disk-full": ("disk-full: the site has no room for its answer; it makes room", "site")}
 
 
 def site_rows(enrolments: Enrolments, now: datetime) -> Sequence[Sequence[str]]:
@@ -87,13 +88,19 @@ def _hindrance(site: SiteId, enrolled: EnrolledSite | None, now: datetime) -> tu
         return f"Not enrolled: crosslot-coordinator invite {site}", "coordinator"
     if enrolled.last_seen is None or now - time_of(enrolled.last_seen) > _QUIET:
         return "No contact: the site runs crosslot-site serve, or crosslot-site doctor", "site"
-    if not compatible(version("crosslot"), enrolled.version):
-        return f"Version mismatch: the site has {enrolled.version}, here is {version('crosslot')}", "site"
-    return None
+    if not works_with(enrolled):
+        own = version("crosslot")
+        say = f"version-mismatch: the site has {enrolled.version}, here is {own}; it answers once both are the same"
+        return say, "site and coordinator"
+    return _TOLD.get(enrolled.state)
 
 
 def _state_of(site: EnrolledSite) -> str:
-    return "enrolled" if site.revoked is None else f"revoked {site.revoked}"
+    if site.revoked is not None:
+        return f"revoked {site.revoked}"
+    troubles = ["version-mismatch"] if not works_with(site) else []
+    troubles += [site.state] if site.state in _TOLD else []
+    return ", ".join(["enrolled", *troubles])
 
 
 def _contact(site: EnrolledSite | None, now: datetime) -> str:

@@ -12,7 +12,7 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]  # p
 from protocol.certificates import Role
 from protocol.wire import gateway_pb2 as wire
 
-PROTO_SHA256: Final = "8838838dd7d0f7a8e3b58035c4ddb2979301694701460dc6f8277287ced38fab"
+PROTO_SHA256: Final = "717a80b9d011b9d85f6b4a672180e3ae5e339579c768873b6b61df0e48282f20"
 _PACKAGE: Final = "crosslot.gateway.v1"
 
 Request = TypeVar("Request", bound=Message)
@@ -75,5 +75,16 @@ FETCH_RESULTS: Final = Call(
     reply=wire.Chunk,
     bearer=Role.SITE,
     streams=True,
+)
+FETCH_CHECKPOINTS: Final = Call(
+    service="Registry",
+    method="FetchCheckpoints",
+    request=wire.FetchCheckpointsRequest,
+    reply=wire.SignedCheckpoint,
+    bearer=Role.SITE,
+    streams=True,
+)
+RENEW: Final = Call(
+    service="Registry", method="Renew", request=wire.RenewRequest, reply=wire.RenewReply, bearer=Role.SITE
 )
 RELAY: Final = Call(service="Fleet", method="Relay", request=wire.RelayRequest, reply=wire.RelayReply, bearer=Role.SITE)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotocol/wire/gateway.proto\x12\x13\x63rosslot.gateway.v1\".\n\x0c\x45nrolRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"6\n\nEnrolReply\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63oordinator\x18\x02 \x01(\x0c\"O\n\x0cGreetRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x66lower\x18\x02 \x01(\t\x12\x0f\n\x07\x61tlases\x18\x03 \x03(\t\x12\r\n\x05state\x18\x04 \x01(\t\"N\n\nGreetReply\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x66lower\x18\x02 \x01(\t\x12\x0b\n\x03now\x18\x03 \x01(\t\x12\x12\n\ncompatible\x18\x04 \x01(\x08\"\x14\n\x12ListStudiesRequest\"M\n\x05Study\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0c\n\x04plan\x18\x02 \x01(\x0c\x12\x10\n\x08manifest\x18\x03 \x01(\x0c\x12\x15\n\rresults_bytes\x18\x04 \x01(\x04\"?\n\x10ListStudiesReply\x12+\n\x07studies\x18\x01 \x03(\x0b\x32\x1a.crosslot.gateway.v1.Study\"3\n\x11\x46\x65tchAtlasRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"4\n\x13\x46\x65tchResultsRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\x15\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\xc1\x01\n\x0cRelayRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63\x63\x65pt\x18\x04 \x01(\t\x12?\n\x07headers\x18\x05 \x03(\x0b\x32..crosslot.gateway.v1.RelayRequest.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\nRelayReply\x12\x0e\n\x06status\x18\x01 \x01(\r\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t2X\n\tEnrolment\x12K\n\x05\x45nrol\x12!.crosslot.gateway.v1.EnrolRequest\x1a\x1f.crosslot.gateway.v1.EnrolReply2\xe2\x02\n\x08Registry\x12K\n\x05Greet\x12!.crosslot.gateway.v1.GreetRequest\x1a\x1f.crosslot.gateway.v1.GreetReply\x12]\n\x0bListStudies\x12\'.crosslot.gateway.v1.ListStudiesRequest\x1a%.crosslot.gateway.v1.ListStudiesReply\x12R\n\nFetchAtlas\x12&.crosslot.gateway.v1.FetchAtlasRequest\x1a\x1a.crosslot.gateway.v1.Chunk0\x01\x12V\n\x0c\x46\x65tchResults\x12(.crosslot.gateway.v1.FetchResultsRequest\x1a\x1a.crosslot.gateway.v1.Chunk0\x01\x32T\n\x05\x46leet\x12K\n\x05Relay\x12!.crosslot.gateway.v1.RelayRequest\x1a\x1f.crosslot.gateway.v1.RelayReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotocol/wire/gateway.proto\x12\x13\x63rosslot.gateway.v1\".\n\x0c\x45nrolRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"6\n\nEnrolReply\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63oordinator\x18\x02 \x01(\x0c\"O\n\x0cGreetRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x66lower\x18\x02 \x01(\t\x12\x0f\n\x07\x61tlases\x18\x03 \x03(\t\x12\r\n\x05state\x18\x04 \x01(\t\"N\n\nGreetReply\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x66lower\x18\x02 \x01(\t\x12\x0b\n\x03now\x18\x03 \x01(\t\x12\x12\n\ncompatible\x18\x04 \x01(\x08\"\x14\n\x12ListStudiesRequest\"M\n\x05Study\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0c\n\x04plan\x18\x02 \x01(\x0c\x12\x10\n\x08manifest\x18\x03 \x01(\x0c\x12\x15\n\rresults_bytes\x18\x04 \x01(\x04\"?\n\x10ListStudiesReply\x12+\n\x07studies\x18\x01 \x03(\x0b\x32\x1a.crosslot.gateway.v1.Study\"3\n\x11\x46\x65tchAtlasRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"4\n\x13\x46\x65tchResultsRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\x15\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"M\n\x17\x46\x65tchCheckpointsRequest\x12\x32\n\x04held\x18\x01 \x03(\x0b\x32$.crosslot.gateway.v1.HeldCheckpoints\"/\n\x0fHeldCheckpoints\x12\r\n\x05study\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\"D\n\x10SignedCheckpoint\x12\r\n\x05study\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\"#\n\x0cRenewRequest\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\"!\n\nRenewReply\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\"\xc1\x01\n\x0cRelayRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63\x63\x65pt\x18\x04 \x01(\t\x12?\n\x07headers\x18\x05 \x03(\x0b\x32..crosslot.gateway.v1.RelayRequest.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\nRelayReply\x12\x0e\n\x06status\x18\x01 \x01(\r\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t2X\n\tEnrolment\x12K\n\x05\x45nrol\x12!.crosslot.gateway.v1.EnrolRequest\x1a\x1f.crosslot.gateway.v1.EnrolReply2\x9a\x04\n\x08Registry\x12K\n\x05Greet\x12!.crosslot.gateway.v1.GreetRequest\x1a\x1f.crosslot.gateway.v1.GreetReply\x12]\n\x0bListStudies\x12\'.crosslot.gateway.v1.ListStudiesRequest\x1a%.crosslot.gateway.v1.ListStudiesReply\x12R\n\nFetchAtlas\x12&.crosslot.gateway.v1.FetchAtlasRequest\x1a\x1a.crosslot.gateway.v1.Chunk0\x01\x12V\n\x0c\x46\x65tchResults\x12(.crosslot.gateway.v1.FetchResultsRequest\x1a\x1a.crosslot.gateway.v1.Chunk0\x01\x12i\n\x10\x46\x65tchCheckpoints\x12,.crosslot.gateway.v1.FetchCheckpointsRequest\x1a%.crosslot.gateway.v1.SignedCheckpoint0\x01\x12K\n\x05Renew\x12!.crosslot.gateway.v1.RenewRequest\x1a\x1f.crosslot.gateway.v1.RenewReply2T\n\x05\x46leet\x12K\n\x05Relay\x12!.crosslot.gateway.v1.RelayRequest\x1a\x1f.crosslot.gateway.v1.RelayReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,16 +53,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FETCHRESULTSREQUEST']._serialized_end=588
   _globals['_CHUNK']._serialized_start=590
   _globals['_CHUNK']._serialized_end=611
-  _globals['_RELAYREQUEST']._serialized_start=614
-  _globals['_RELAYREQUEST']._serialized_end=807
-  _globals['_RELAYREQUEST_HEADERSENTRY']._serialized_start=761
-  _globals['_RELAYREQUEST_HEADERSENTRY']._serialized_end=807
-  _globals['_RELAYREPLY']._serialized_start=809
-  _globals['_RELAYREPLY']._serialized_end=873
-  _globals['_ENROLMENT']._serialized_start=875
-  _globals['_ENROLMENT']._serialized_end=963
-  _globals['_REGISTRY']._serialized_start=966
-  _globals['_REGISTRY']._serialized_end=1320
-  _globals['_FLEET']._serialized_start=1322
-  _globals['_FLEET']._serialized_end=1406
+  _globals['_FETCHCHECKPOINTSREQUEST']._serialized_start=613
+  _globals['_FETCHCHECKPOINTSREQUEST']._serialized_end=690
+  _globals['_HELDCHECKPOINTS']._serialized_start=692
+  _globals['_HELDCHECKPOINTS']._serialized_end=739
+  _globals['_SIGNEDCHECKPOINT']._serialized_start=741
+  _globals['_SIGNEDCHECKPOINT']._serialized_end=809
+  _globals['_RENEWREQUEST']._serialized_start=811
+  _globals['_RENEWREQUEST']._serialized_end=846
+  _globals['_RENEWREPLY']._serialized_start=848
+  _globals['_RENEWREPLY']._serialized_end=881
+  _globals['_RELAYREQUEST']._serialized_start=884
+  _globals['_RELAYREQUEST']._serialized_end=1077
+  _globals['_RELAYREQUEST_HEADERSENTRY']._serialized_start=1031
+  _globals['_RELAYREQUEST_HEADERSENTRY']._serialized_end=1077
+  _globals['_RELAYREPLY']._serialized_start=1079
+  _globals['_RELAYREPLY']._serialized_end=1143
+  _globals['_ENROLMENT']._serialized_start=1145
+  _globals['_ENROLMENT']._serialized_end=1233
+  _globals['_REGISTRY']._serialized_start=1236
+  _globals['_REGISTRY']._serialized_end=1774
+  _globals['_FLEET']._serialized_start=1776
+  _globals['_FLEET']._serialized_end=1860
 # @@protoc_insertion_point(module_scope)

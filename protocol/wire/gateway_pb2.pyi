@@ -91,6 +91,42 @@ class Chunk(_message.Message):
     data: bytes
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
+class FetchCheckpointsRequest(_message.Message):
+    __slots__ = ("held",)
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    held: _containers.RepeatedCompositeFieldContainer[HeldCheckpoints]
+    def __init__(self, held: _Optional[_Iterable[_Union[HeldCheckpoints, _Mapping]]] = ...) -> None: ...
+
+class HeldCheckpoints(_message.Message):
+    __slots__ = ("study", "round")
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    round: int
+    def __init__(self, study: _Optional[str] = ..., round: _Optional[int] = ...) -> None: ...
+
+class SignedCheckpoint(_message.Message):
+    __slots__ = ("study", "round", "checkpoint")
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    round: int
+    checkpoint: bytes
+    def __init__(self, study: _Optional[str] = ..., round: _Optional[int] = ..., checkpoint: _Optional[bytes] = ...) -> None: ...
+
+class RenewRequest(_message.Message):
+    __slots__ = ("certificate",)
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    certificate: bytes
+    def __init__(self, certificate: _Optional[bytes] = ...) -> None: ...
+
+class RenewReply(_message.Message):
+    __slots__ = ("certificate",)
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    certificate: bytes
+    def __init__(self, certificate: _Optional[bytes] = ...) -> None: ...
+
 class RelayRequest(_message.Message):
     __slots__ = ("path", "body", "content_type", "accept", "headers")
     class HeadersEntry(_message.Message):

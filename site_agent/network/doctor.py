@@ -14,18 +14,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from protocol.certificates import expiry_of
 from protocol.signing import VerifyingKey
 from shared.errors import CrosslotError
 from site_agent.network.downloads import list_studies
 from site_agent.network.gateway_client import GatewayClient, connected
 from site_agent.network.greeting import greet
 from site_agent.network.keys import NetworkHome
+from site_agent.network.renewal import RENEW_BEFORE, time_left
 
 PASSED: Final = "PASSED"
 _FLOWER: Final = "1.41."
 _LEAST_FREE_BYTES: Final = 2 * 2**30
-_RENEW: Final = timedelta(days=30)
 _CONNECT_SECONDS: Final = 5.0
 
 
@@ -146,12 +145,13 @@ def _tables(folder: Path) -> Finding:
 
 
 def _certificate(home: NetworkHome) -> Finding:
-    left = expiry_of(home.client.certificate) - datetime.now(UTC)
+    left = time_left(home, datetime.now(UTC))
     if left < timedelta(0):
-        return Finding(check="certificate", state="certificate-expired", say="ask the coordinator for a new invite")
+        say = "it opens nothing any more; ask the coordinator to revoke this site and to invite it anew"
+        return Finding(check="certificate", state="certificate-expired", say=say)
     say = f"good for {left.days} days"
-    if left < _RENEW:
-        say += "; ask the coordinator for a new invite soon"
+    if left < RENEW_BEFORE:
+        say += "; serve renews it by itself, or run: crosslot-site renew"
     return Finding(check="certificate", state=PASSED, say=say)
 
 

@@ -55,6 +55,8 @@ class Executor:
         The SHA-256 of the bundle without code; another is told in the log.
     task_seconds
         The time limit of a task.
+    may_answer
+        No task is taken while it is not set.
     log
         Takes lines for the site's log.
     """
@@ -68,12 +70,14 @@ class Executor:
         known_bundle: str,
         task_seconds: float,
         log: Callable[[str], None],
+        may_answer: threading.Event | None = None,
     ) -> None:
         self._address = address
         self._app = app
         self._known_bundle = known_bundle
         self._task_seconds = task_seconds
         self._log = log
+        self._may_answer = may_answer
         self._tasks = self._client(
             SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods=frozenset({_ACQUIRE})),
             component="SuperExec",
@@ -83,6 +87,9 @@ class Executor:
         """Take and answer tasks until ``stopped`` is set; a SuperNode that is away is waited for."""
         away = False
         while not stopped.is_set():
+            if self._may_answer is not None and not self._may_answer.is_set():
+                stopped.wait(_POLL_SECONDS)
+                continue
             try:
                 worked = self.run_once()
                 if away:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from protocol.wire import calls
 from protocol.wire import gateway_pb2 as wire
 from shared.runtime.processes import LOOPBACK
-from site_agent.network.gateway_client import GatewayClient
+from site_agent.network.gateway_client import RenewingClient
 from site_agent.network.keys import NetworkHome
 
 _PREFIX: Final = "/v1/fleet/"
@@ -30,7 +30,7 @@ _FORBIDDEN: Final = 403
 _TOO_LARGE: Final = 413
 
 
-def make_app(client: GatewayClient) -> Starlette:
+def make_app(client: RenewingClient) -> Starlette:
     """Return the forwarder as an ASGI application."""
     said = [""]
 
@@ -67,7 +67,7 @@ def make_app(client: GatewayClient) -> Starlette:
 def main(home_path: Path, port: int) -> None:
     """Serve on loopback until told to stop."""
     home = NetworkHome(home_path)
-    client = GatewayClient(home.settings.address, authority=home.authority, pair=home.client)
+    client = RenewingClient(home)
     _say(f"forwarding to {home.settings.address}")
     config: dict[str, Any] = {
         "ssl_certfile": str(home.key_file("loopback.crt")),

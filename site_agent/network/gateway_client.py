@@ -3,6 +3,7 @@
 A proxy that the environment names (``https_proxy``, ``no_proxy``) is used by gRPC itself, by CONNECT.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -126,6 +127,37 @@ def explained(error: Any, address: str) -> CrosslotError:  # noqa: ANN401 - grpc
         f"the coordinator at {address} refuses: {_WORDS.get(word, word[:100])}",
         hint="ask the coordinator; its log says more",
     )
+
+
+class RenewingClient:
+    """A connection of a joined site that lasts: where its certificate was renewed, the next call takes the new one."""
+
+    def __init__(self, home: NetworkHome) -> None:
+        self._home = home
+        self._lock = threading.Lock()
+        self._opened = (self._stamp(), self._open())
+
+    def raw(self, method: calls.Call[Request, Reply], request: Request, *, seconds: float) -> Reply:
+        """Return the reply of one call (see :meth:`GatewayClient.raw`)."""
+        return self._current().raw(method, request, seconds=seconds)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._opened[1].close()
+
+    def _current(self) -> GatewayClient:
+        stamp = self._stamp()
+        with self._lock:
+            if stamp != self._opened[0]:
+                # The older connection is left to the calls that are under way on it, and ends with the last of them.
+                self._opened = (stamp, self._open())
+            return self._opened[1]
+
+    def _stamp(self) -> int:
+        return self._home.key_file("client.crt").stat().st_mtime_ns
+
+    def _open(self) -> GatewayClient:
+        return GatewayClient(self._home.settings.address, authority=self._home.authority, pair=self._home.client)
 
 
 @contextmanager
