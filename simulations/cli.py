@@ -121,13 +121,32 @@ def split(
 @click.argument("study", metavar="DIR", type=_PATH)
 @click.option("--out", metavar="OUT", type=_PATH, required=True, help="Where results, report and sent bytes go.")
 @click.option("--threads", type=click.IntRange(1), help="Worker threads of the mapper; without: one for each core.")
+@click.option(
+    "--engine",
+    type=click.Choice(["in-process", "flower"]),
+    default="in-process",
+    show_default=True,
+    help="What carries the messages. `flower` is Flower's simulation engine on Ray (extra `ray`): for many cores; "
+    "results are the same to the byte. Ray LISTENS ON EVERY ADDRESS of the machine, so it is started in a network "
+    "with loopback only: unshare -rn sh -c 'ip link set lo up && crosslot-simulate run ...'.",
+)
+@click.option("--allow-open-sockets", is_flag=True, help="Start Ray though other machines may reach its sockets.")
 @json_option
-def run(study: Path, out: Path, threads: int | None, as_json: bool) -> None:
+def run(study: Path, out: Path, threads: int | None, engine: str, allow_open_sockets: bool, as_json: bool) -> None:
     """Run the study in DIR: one agent a site, each seeing its own folder only; then compare with pooled cells."""
-    from simulations.experiment import run_study  # noqa: PLC0415 - imports Flower and the mapper
+    from simulations.experiment import in_process, run_study  # noqa: PLC0415 - imports Flower and the mapper
     from simulations.shown import show_run  # noqa: PLC0415 - the same
 
-    show_run(run_study(study, out, threads=threads), out, as_json=as_json)
+    chosen = in_process
+    if engine == "flower":
+        from simulations.flower_engine import on_ray, require_ray  # noqa: PLC0415 - imports Flower's simulation
+        from simulations.private_network import interfaces_up, require_private_network  # noqa: PLC0415 - the same
+
+        require_ray()
+        if not allow_open_sockets:
+            require_private_network(interfaces_up(), "Ray")
+        chosen = on_ray
+    show_run(run_study(study, out, threads=threads, engine=chosen), out, as_json=as_json)
 
 
 @main.command("demo")

@@ -1,5 +1,6 @@
-"""One run of a study in this process: real agents, real signed messages, Flower's wire encoding between them.
+"""One run of a study: real agents, real signed messages, Flower's wire encoding between them.
 
+What carries the messages is an engine: this process by itself, or Flower's own on many cores (``flower_engine``).
 Each site's agent is given its own folder and nothing of another's; the coordinator is given envelopes. Time is the
 first day of the quarter in which the plan opens and keys come from the plan's seed, so a run repeats to the byte.
 """
@@ -40,9 +41,12 @@ from site_agent.cells.lots import Lot
 from site_agent.lot_reports import FolderReports
 from site_agent.network.flower_app import make_client_app
 from site_agent.release.airlock import Airlock
-from site_agent.release.append_log import MemoryLog
+from site_agent.release.append_log import AppendLog, MemoryLog
 from site_agent.release.ledger import Ledger
 from site_agent.release.site_records import MemoryRecords
+
+Engine = Callable[[StudySource, CollectionRun, int | None], tuple[SimulatedSite, ...]]
+"""Collects a study, with so many threads a mapper, and returns its sites as they were left, in the plan's order."""
 
 POLICY_FILE = "policy.toml"
 BUNDLE_FOLDER = "bundle"
@@ -58,7 +62,7 @@ class RunOutcome:
     bytes_sent: Mapping[SiteId, int]
 
 
-def run_study(folder: Path, out: Path, *, threads: int | None = None) -> RunOutcome:
+def run_study(folder: Path, out: Path, *, threads: int | None = None, engine: Engine | None = None) -> RunOutcome:
     """Run the study in ``folder`` and write results, report, sent bytes and the bundle of evidence into ``out``.
 
     Parameters
@@ -67,6 +71,8 @@ def run_study(folder: Path, out: Path, *, threads: int | None = None) -> RunOutc
         The study; where everything goes.
     threads : int, optional
         Worker threads of the mapper; the outcome does not depend on them.
+    engine : callable, optional
+        What carries the messages; without one, this process. The outcome does not depend on it.
 
     Raises
     ------
@@ -82,7 +88,8 @@ def run_study(folder: Path, out: Path, *, threads: int | None = None) -> RunOutc
     roster = _roster(plan, key)
     store = MemoryStore()
     with appearing_whole(out, replaces=RESULTS_FILE) as work:
-        sites = _collect(source, study, roster, key, store, threads)
+        run = _collection(study, roster, key, store)
+        sites = (engine or in_process)(source, run, threads)
         events = site_states(plan.sites, map(CollectionEvent.from_line, store.events(plan.study)))
         _require_answers(events, sites)
         envelopes = [(report.digest, report.envelope) for report in store.reports(plan.study)]
@@ -91,9 +98,9 @@ def run_study(folder: Path, out: Path, *, threads: int | None = None) -> RunOutc
             pooled = pooled_data(source, advance, threads=threads)
         parity = parity_with(pooled, outcome.data, outcome.results, source)
         outcome = replace(outcome, results=outcome.results.model_copy(update={"parity": parity}))
-        write_exchange(work, source, study, roster, key, store, sites, now=_opening(plan))
+        write_exchange(work, source, study, roster, key, store, sites, now=opening(plan))
         write_outcome(outcome, work)
-        write_bundle(read_evidence(work), work / BUNDLE_FOLDER, key=key, at=_opening(plan))
+        write_bundle(read_evidence(work), work / BUNDLE_FOLDER, key=key, at=opening(plan))
         for site in sites:
             page = report_html(outcome, Edition.of_site(site.site))
             write_atomically(work / "sites" / site.site / "received" / "report.html", page)
@@ -112,49 +119,47 @@ def _roster(plan: StudyPlan, key: SigningKey) -> Roster:
     )
 
 
-def _collect(
-    source: StudySource,
-    study: Believed[StudyPlan],
-    roster: Roster,
-    key: SigningKey,
-    store: MemoryStore,
-    threads: int | None,
-) -> tuple[SimulatedSite, ...]:
-    plan = source.plan
-    nonces = itertools.count()
-    nodes = {site: number for number, site in enumerate(plan.sites, start=1)}
-    now = _opening(plan)
+def _collection(study: Believed[StudyPlan], roster: Roster, key: SigningKey, store: MemoryStore) -> CollectionRun:
+    plan, nonces = study.message, itertools.count()
+    now = opening(plan)
+    return CollectionRun(
+        study=study,
+        roster=roster,
+        key=key,
+        store=store,
+        nodes={site: number for number, site in enumerate(plan.sites, start=1)},
+        clock=lambda: now,
+        nonce=lambda: nonce(plan.study, plan.analysis.seed, next(nonces)),
+        log=lambda _line: None,
+    )
+
+
+def in_process(source: StudySource, run: CollectionRun, threads: int | None) -> tuple[SimulatedSite, ...]:
+    """Collect in this process, one site after the other."""
     with progress(
         "mapping lots at their sites", sum(len(lots.lots) for _, lots in source.sites), unit="lots"
     ) as advance:
         sites = tuple(
-            _site(source, site, key, done=lambda _lot: advance(), threads=threads) for site, _ in source.sites
+            simulated_site(source, site, ledger=MemoryLog(), done=lambda _lot: advance(), threads=threads)
+            for site, _ in source.sites
         )
-        apps = {nodes[site.site]: make_client_app(site, clock=lambda: now, log=site.log.append) for site in sites}
-        run = CollectionRun(
-            study=study,
-            roster=roster,
-            key=key,
-            store=store,
-            nodes=nodes,
-            clock=lambda: now,
-            nonce=lambda: nonce(plan.study, plan.analysis.seed, next(nonces)),
-            log=lambda _line: None,
-        )
+        apps = {run.nodes[site.site]: make_client_app(site, clock=run.clock, log=site.log.append) for site in sites}
         context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
         make_server_app(run)(InProcessGrid(apps), context)
     return sites
 
 
-def _site(
-    source: StudySource, site: SiteId, key: SigningKey, *, done: Callable[[Lot], None], threads: int | None
+def simulated_site(
+    source: StudySource, site: SiteId, *, ledger: AppendLog, done: Callable[[Lot], None], threads: int | None
 ) -> SimulatedSite:
+    """Return a site of a study, its agent given its own folder and nothing of another's."""
     plan, log = source.plan, list[str]()
     policy = source.folder / SITES_FOLDER / site / POLICY_FILE
     own_key = site_key(plan.study, plan.analysis.seed, site)
-    ledger = Ledger(MemoryLog(), site=site, key=own_key)
+    coordinator = coordinator_key(plan.study, plan.analysis.seed).verifying_key
+    kept = Ledger(ledger, site=site, key=own_key)
     agent = Agent(
-        SiteIdentity(site=site, key=own_key, coordinator=key.verifying_key),
+        SiteIdentity(site=site, key=own_key, coordinator=coordinator),
         policy=policy.read_bytes() if policy.is_file() else None,
         reports=FolderReports(
             site=dict(source.sites)[site],
@@ -166,14 +171,15 @@ def _site(
             threads=threads,
         ),
         airlock=Airlock(MemoryLog()),
-        ledger=ledger,
+        ledger=kept,
         records=MemoryRecords(),
         log=log.append,
     )
-    return SimulatedSite(site=site, agent=agent, ledger=ledger, log=log)
+    return SimulatedSite(site=site, agent=agent, ledger=kept, log=log)
 
 
-def _opening(plan: StudyPlan) -> datetime:
+def opening(plan: StudyPlan) -> datetime:
+    """Return the time of a run: the first day of the quarter in which its plan opens."""
     year, quarter = plan.opens.split("-Q")
     return datetime(int(year), 3 * int(quarter) - 2, 1, tzinfo=UTC)
 

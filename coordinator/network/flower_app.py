@@ -6,10 +6,10 @@ making, so none is made before its turn; an answer is kept when it comes, whatev
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
@@ -65,6 +65,16 @@ class CollectionRun:
     terms: bytes | None = None
 
 
+class Carrier(Protocol):
+    """What a round needs of a Flower grid."""
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages, and return the identifiers of those that were taken."""
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return the replies to these messages that have come, each once."""
+
+
 def make_server_app(run: CollectionRun) -> ServerApp:
     """Return the ServerApp that collects a study's reports into the store."""
     app = ServerApp()
@@ -80,7 +90,7 @@ def make_server_app(run: CollectionRun) -> ServerApp:
     return app
 
 
-def collect_round(run: CollectionRun, grid: Grid) -> tuple[SiteId, ...]:
+def collect_round(run: CollectionRun, grid: Carrier) -> tuple[SiteId, ...]:
     """Ask every site that has not delivered, once; return who was asked."""
     study = run.study.message.study
     events = [CollectionEvent.from_line(line) for line in run.store.events(study)]

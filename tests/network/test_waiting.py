@@ -36,7 +36,7 @@ def state(tmp_path: Path) -> Iterator[LinkState]:
         made = factory.state()
     yield made
     for holder in (made, made.object_store):
-        holder._engine.dispose()  # type: ignore[attr-defined]  # as at the end of a SuperLink's process
+        holder._engine.dispose()  # type: ignore[union-attr]  # as at the end of a SuperLink's process
 
 
 def test_a_message_that_flower_stored_is_seen_until_flower_handed_it_out(
