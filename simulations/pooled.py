@@ -13,15 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.analysis import analyse, parameters_from_plan
-from coordinator.study_data import PotencyReplicates, StudyData
+from coordinator.study_data import AttributeTable, PotencyReplicates, StudyData
 from protocol.identifiers import SiteId
 from protocol.plan import QualityLimits, StudyPlan
 from protocol.pseudonyms import NameKind, pseudonym
-from protocol.results import Association, Parity, ResultSet
+from protocol.results import Parity, ResultSet
 from shared.atlas.artefact import from_bytes
 from simulations.keys import pseudonym_secret
 from simulations.pooled_cells import LOT_COLUMN, concatenated
 from simulations.study_source import StudySource
+from site_agent.cells.attribute_rows import AttributeRow
 from site_agent.cells.lots import Lot
 from site_agent.cells.mapping import map_cells
 from site_agent.cells.potency_rows import PotencyRows
@@ -34,6 +35,7 @@ class _PooledLot:
     name: str  # the pseudonym under which the coordinator knows the lot
     donor: str
     potency: tuple[PotencyRows, ...]
+    attributes: tuple[AttributeRow, ...] = ()
 
 
 def pooled_data(source: StudySource, advance: Callable[[], None], *, threads: int | None = None) -> StudyData:
@@ -68,6 +70,7 @@ def pooled_data(source: StudySource, advance: Callable[[], None], *, threads: in
         totals_low=totals,
         totals_high=totals,
         potency=_potency(source.plan, lots),
+        attributes=_attributes(source.plan, lots),
     )
 
 
@@ -84,7 +87,7 @@ def parity_with(pooled: StudyData, federated: StudyData, results: ResultSet, sou
     ]
     return Parity(
         max_abs_count_difference=_largest_count_difference(pooled, federated),
-        max_abs_rho_difference=_largest_rho_difference(pooled_results.associations, results.associations),
+        max_abs_rho_difference=_largest_rho_difference(pooled_results, results),
         same_ranking=ranked[0] == ranked[1],
     )
 
@@ -99,7 +102,14 @@ def _pooled_lots(source: StudySource) -> list[_PooledLot]:
                 for kind, own in ((NameKind.LOT, lot.lot), (NameKind.DONOR, lot.donor))
             )
             pooled.append(
-                _PooledLot(site=site, lot=lot, name=name, donor=donor, potency=tuple(site_lots.potency[lot.lot]))
+                _PooledLot(
+                    site=site,
+                    lot=lot,
+                    name=name,
+                    donor=donor,
+                    potency=tuple(site_lots.potency[lot.lot]),
+                    attributes=tuple(site_lots.attributes.get(lot.lot, ())),
+                )
             )
     return pooled
 
@@ -131,6 +141,22 @@ def _potency(plan: StudyPlan, lots: Sequence[_PooledLot]) -> dict[str, PotencyRe
     }
 
 
+def _attributes(plan: StudyPlan, lots: Sequence[_PooledLot]) -> AttributeTable | None:
+    asked = plan.modules.attributes
+    if asked is None:
+        return None
+    names = tuple(each.attribute for each in asked.attributes)
+    found = [{each.attribute: each.value for each in lot.attributes} for lot in lots]
+    return AttributeTable(
+        names=names,
+        values=np.array(
+            [[np.nan if (value := row.get(name)) is None else value for name in names] for row in found],
+            dtype=np.float64,
+        ).reshape(len(lots), len(names)),
+        below=np.array([[name in row and row[name] is None for name in names] for row in found], dtype=np.bool_),
+    )
+
+
 def _largest_count_difference(pooled: StudyData, federated: StudyData) -> int:
     tables = [
         {
@@ -151,13 +177,22 @@ def _largest_count_difference(pooled: StudyData, federated: StudyData) -> int:
     )
 
 
-def _largest_rho_difference(pooled: Sequence[Association], federated: Sequence[Association]) -> float:
-    theirs = {(each.endpoint, each.cluster): each.rho for each in federated}
+def _largest_rho_difference(pooled: ResultSet, federated: ResultSet) -> float:
+    ours, theirs = _every_rho(pooled), _every_rho(federated)
     largest = 0.0
-    for each in pooled:
-        rho = theirs.get((each.endpoint, each.cluster))
-        if each.rho is None and rho is None:
+    for name in {*ours, *theirs}:
+        one, other = ours.get(name), theirs.get(name)
+        if one is None and other is None:
             continue
         # rho on one side only is the largest difference that there can be
-        largest = max(largest, 2.0 if each.rho is None or rho is None else abs(each.rho - rho))
+        largest = max(largest, 2.0 if one is None or other is None else abs(one - other))
     return largest
+
+
+def _every_rho(results: ResultSet) -> dict[tuple[str, str, str], float | None]:
+    found: dict[tuple[str, str, str], float | None] = {
+        ("cluster", each.endpoint, each.cluster): each.rho for each in results.associations
+    }
+    if results.attributes is not None:
+        found |= {("attribute", each.endpoint, each.attribute): each.rho for each in results.attributes.associations}
+    return found

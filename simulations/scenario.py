@@ -6,7 +6,9 @@ from inspect import getdoc
 
 from protocol.modules.asked import Modules
 from protocol.plan import Alternative, AnalysisPlan, Cohort, CohortRole, Normalisation, Strata, ValidationPlan
+from simulations.attribute_truth import AttributesModel
 from simulations.design import Block
+from simulations.potency_truth import VEGF, Assay, FurtherPotency
 from simulations.truth import Model
 
 _DISCOVERY = "discovery"
@@ -17,7 +19,8 @@ class Scenario:
     """A model, a design, and how the question is put.
 
     ``small_count_threshold`` above 0 hides counts below it, as a site's disclosure does. A tissue speaks on validation
-    where the discovered cluster's median share is at least ``minimum_share``.
+    where the discovered cluster's median share is at least ``minimum_share``. ``assay`` measures the model's own
+    potency, ``potencies`` are beside it, ``attributes`` are of the lot as a whole.
     """
 
     name: str
@@ -30,6 +33,9 @@ class Scenario:
     small_count_threshold: int = 0
     minimum_share: float = 0.0
     modules: Modules = field(default_factory=Modules)
+    assay: Assay = VEGF
+    potencies: tuple[FurtherPotency, ...] = ()
+    attributes: AttributesModel | None = None
 
     @property
     def summary(self) -> str:
@@ -68,6 +74,9 @@ def scenario_of(
     small_count_threshold: int = 0,
     minimum_share: float = 0.0,
     modules: Modules | None = None,
+    assay: Assay = VEGF,
+    potencies: tuple[FurtherPotency, ...] = (),
+    attributes: AttributesModel | None = None,
 ) -> Scenario:
     """Return the scenario that ``builder`` names and whose docstring says what should be found."""
     return Scenario(
@@ -79,4 +88,7 @@ def scenario_of(
         small_count_threshold=small_count_threshold,
         minimum_share=minimum_share,
         modules=modules or Modules(),
+        assay=assay,
+        potencies=potencies,
+        attributes=attributes,
     )

@@ -13,6 +13,8 @@ from shared.errors import InputError
 from simulations.design import Block, even_design
 from simulations.effect_size import slope_for_correlation
 from simulations.scenario import Scenario, scenario_of
+from simulations.scenarios_attributes import ATTRIBUTE_SCENARIOS
+from simulations.scenarios_potencies import POTENCY_SCENARIOS
 from simulations.scenarios_specification import SPECIFICATION_SCENARIOS
 from simulations.truth import ADIPOSE, BONE_MARROW, UMBILICAL_CORD, Driver, Model
 
@@ -192,7 +194,15 @@ _BUILDERS = (
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
-    {scenario.name: scenario for scenario in (*(builder() for builder in _BUILDERS), *SPECIFICATION_SCENARIOS)}
+    {
+        scenario.name: scenario
+        for scenario in (
+            *(builder() for builder in _BUILDERS),
+            *POTENCY_SCENARIOS,
+            *ATTRIBUTE_SCENARIOS,
+            *SPECIFICATION_SCENARIOS,
+        )
+    }
 )
 """Every scenario by its name."""
 

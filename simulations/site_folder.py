@@ -36,7 +36,21 @@ class PotencyRow:
     is_reference: str
 
 
-def _csv(kind: type[LotRow | PotencyRow], rows: Sequence[LotRow | PotencyRow]) -> bytes:
+@dataclass(frozen=True, kw_only=True)
+class AttributeRow:
+    """One row of ``attributes.csv``: one attribute of one lot."""
+
+    lot: str
+    attribute: str
+    value: str
+    unit: str
+    assay: str
+
+
+_Row = LotRow | PotencyRow | AttributeRow
+
+
+def _csv(kind: type[_Row], rows: Sequence[_Row]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([field.name for field in fields(kind)])
@@ -44,18 +58,27 @@ def _csv(kind: type[LotRow | PotencyRow], rows: Sequence[LotRow | PotencyRow]) -
     return text.getvalue().encode()
 
 
-def write_site_tables(folder: Path, *, lots: Sequence[LotRow], potency: Sequence[PotencyRow], policy: bytes) -> None:
-    """Write ``lots.csv``, ``potency.csv`` and ``policy.toml`` of one site.
+def write_site_tables(
+    folder: Path,
+    *,
+    lots: Sequence[LotRow],
+    potency: Sequence[PotencyRow],
+    policy: bytes,
+    attributes: Sequence[AttributeRow] = (),
+) -> None:
+    """Write ``lots.csv``, ``potency.csv``, ``policy.toml`` and, where there are any, ``attributes.csv`` of one site.
 
     Parameters
     ----------
     folder : Path
         The site's folder; made where it is absent.
-    lots, potency : sequences of rows
+    lots, potency, attributes : sequences of rows
         Written in the order given.
     policy : bytes
         The site's policy, as TOML.
     """
     write_atomically(folder / "lots.csv", _csv(LotRow, lots))
     write_atomically(folder / "potency.csv", _csv(PotencyRow, potency))
+    if attributes:
+        write_atomically(folder / "attributes.csv", _csv(AttributeRow, attributes))
     write_atomically(folder / "policy.toml", policy)

@@ -19,11 +19,10 @@ import numpy as np
 
 from coordinator.atlas_signing import manifest_of
 from protocol.atlas_manifest import AtlasManifest
-from protocol.identifiers import EndpointId, SiteId, StudyId
+from protocol.identifiers import SiteId, StudyId
 from protocol.plan import (
     PROFILE_THRESHOLDS,
     DisclosureRequest,
-    Endpoint,
     Profile,
     StudyPlan,
 )
@@ -36,16 +35,18 @@ from simulations.cells import cells_of_lots, lots_of_cells, simulated_anndata
 from simulations.design import Block
 from simulations.keys import coordinator_key
 from simulations.new_lots import NEW_LOTS, write_new_lots
+from simulations.potency_truth import VEGF
 from simulations.scenarios import Scenario, scenario_named
-from simulations.site_folder import LotRow, PotencyRow, write_site_tables
+from simulations.site_folder import LotRow, write_site_tables
 from simulations.study_folder import ATLAS_FILE, PLAN_FILE, SITES_FOLDER, study_id_of
-from simulations.truth import Model, SimulatedStudy, replicate_generator, simulate_study
+from simulations.study_tables import attribute_rows, potency_rows, truth_beside
+from simulations.truth import Model, replicate_generator, simulate_study
+from simulations.whole_study import WholeStudy, beside
 from site_agent.cells.atlas_builder import build_atlas
 
 TRUTH_FILE = "truth.json"
 REFERENCE_FOLDER = "reference"
-ENDPOINT = EndpointId("vegf")
-_ASSAY, _UNIT, _DECIMALS = "VEGF ELISA under ischemia", "pg/mL", 1
+_MSC = frozenset({"BM", "AD", "UC"})
 _REFERENCE_BLOCK = Block(site="atlas-owner", donors=4, cohort="reference")
 _REFERENCE_CELLS = 1_500
 _STUDY_STREAM, _REFERENCE_STREAM = 0, 1
@@ -91,14 +92,15 @@ def write_demo_study(
     chosen = scenario or scenario_named("model-study")
     advance = progress or _silently
     study = simulate_study(chosen.model, chosen.blocks, replicate_generator(seed, 0))
+    whole = beside(chosen, study, seed)
     sites = tuple(SiteId(site) for site in sorted(set(study.sites)))
     with appearing_whole(folder) as work:
-        manifest = _write_reference(chosen.model, seed, work, advance)
+        manifest = _write_reference(chosen.model, chosen.blocks[0].tissue, seed, work, advance)
         plan = _plan(chosen, study_id_of(folder), manifest, sites, seed)
         write_atomically(work / PLAN_FILE, write_study_draft(plan))
-        write_atomically(work / TRUTH_FILE, _truth(chosen, study, seed))
+        write_atomically(work / TRUTH_FILE, _truth(chosen, whole, seed))
         for site in sites:
-            _write_site(study, site, plan, work / SITES_FOLDER / site)
+            _write_site(whole, site, plan, work / SITES_FOLDER / site)
         for number, lot in enumerate(lots_of_cells(study, chosen.model, seed=(seed, _STUDY_STREAM))):
             path = work / SITES_FOLDER / study.sites[number] / _cells_file(lot.lot)
             simulated_anndata(lot).write_h5ad(path, compression="gzip", compression_opts=1)
@@ -120,11 +122,12 @@ def _silently(_steps: int = 1, /) -> None:
     return
 
 
-def _write_reference(model: Model, seed: int, work: Path, advance: Advance) -> AtlasManifest:
+def _write_reference(model: Model, tissue: str, seed: int, work: Path, advance: Advance) -> AtlasManifest:
     """Write the reference lots and the atlas made of them; unassigned cells are not in an owner's reference."""
     stream = (seed, _REFERENCE_STREAM)
     even = replace(model, cells_low=_REFERENCE_CELLS, cells_high=_REFERENCE_CELLS)
-    study = simulate_study(even, (_REFERENCE_BLOCK,), np.random.default_rng(stream))
+    block = replace(_REFERENCE_BLOCK, tissue=tissue)
+    study = simulate_study(even, (block,), np.random.default_rng(stream))
     lots = [
         replace(lot, cells_per_state=(*lot.cells_per_state[:-1], 0)) for lot in lots_of_cells(study, model, seed=stream)
     ]
@@ -137,9 +140,9 @@ def _write_reference(model: Model, seed: int, work: Path, advance: Advance) -> A
         cells_of_lots(lots, labels=True),
         lot="lot",
         labels="label",
-        name="simulated BM-MSC reference",
+        name=f"simulated {tissue}-MSC reference" if tissue in _MSC else f"simulated {tissue} reference",
         seed=seed,
-        tissue=_REFERENCE_BLOCK.tissue,
+        tissue=tissue,
     )
     data = to_bytes(atlas)
     write_atomically(work / ATLAS_FILE, data)
@@ -153,19 +156,14 @@ def _plan(
     thresholds = PROFILE_THRESHOLDS[Profile.OPEN]
     return StudyPlan(
         study=study,
-        title="VEGF secretion and the composition of MSC lots (simulated)",
-        question="Which cluster's share of a lot follows the VEGF that it secretes under ischemia?",
+        title=_title(scenario),
+        question=_question(scenario),
         opens="2026-Q4",
         atlas=manifest.reference(),
         sites=sites,
-        endpoints=(
-            Endpoint(
-                endpoint=ENDPOINT,
-                assay=_ASSAY,
-                unit=_UNIT,
-                normalisation=scenario.normalisation,
-                decimals=_DECIMALS,
-            ),
+        endpoints=tuple(
+            each.as_endpoint(scenario.normalisation)
+            for each in (scenario.assay, *(further.assay for further in scenario.potencies))
         ),
         cohorts=scenario.cohorts(),
         analysis=scenario.analysis_plan(seed=seed),
@@ -178,11 +176,28 @@ def _plan(
     )
 
 
+def _title(scenario: Scenario) -> str:
+    if scenario.potencies:
+        return "Several potencies and the composition of MSC lots (simulated)"
+    if scenario.assay == VEGF:
+        return "VEGF secretion and the composition of MSC lots (simulated)"
+    return f"{scenario.assay.assay}, the lots' composition and their attributes (simulated)"
+
+
+def _question(scenario: Scenario) -> str:
+    if scenario.potencies:
+        return "Which cluster's share of a lot follows which of its potencies?"
+    if scenario.assay == VEGF:
+        return "Which cluster's share of a lot follows the VEGF that it secretes under ischemia?"
+    return f"Which cluster's share, and which attribute of a lot, follows its {scenario.assay.assay}?"
+
+
 def _cells_file(lot: str) -> str:
     return f"cells/{lot}.h5ad"
 
 
-def _write_site(study: SimulatedStudy, site: SiteId, plan: StudyPlan, folder: Path) -> None:
+def _write_site(whole: WholeStudy, site: SiteId, plan: StudyPlan, folder: Path) -> None:
+    study = whole.study
     (folder / "cells").mkdir(parents=True)
     rows = [number for number, where in enumerate(study.sites) if where == site]
     lots = [
@@ -191,26 +206,12 @@ def _write_site(study: SimulatedStudy, site: SiteId, plan: StudyPlan, folder: Pa
             donor=study.donors[row],
             file=_cells_file(study.lots[row]),
             tissue=study.tissues[row],
-            product="MSC",
+            product="MSC" if study.tissues[row] in _MSC else "cell culture",
             passage="5",
             condition="normoxia",
             cohort=study.cohorts[row],
         )
         for row in rows
-    ]
-    potency = [
-        PotencyRow(
-            lot="" if is_reference else study.lots[row],
-            endpoint=ENDPOINT,
-            assay=_ASSAY,
-            value=f"{value:.{_DECIMALS}f}",
-            unit=_UNIT,
-            run=study.runs[row],
-            is_reference=str(is_reference).lower(),
-        )
-        for row in rows
-        for is_reference, values in ((False, study.replicates[row]), (True, study.references[row]))
-        for value in values
     ]
     policy = SitePolicy(
         version=1,
@@ -221,11 +222,18 @@ def _write_site(study: SimulatedStudy, site: SiteId, plan: StudyPlan, folder: Pa
         auto_approve=(plan.study,),
         allowed_modules=tuple(sorted(plan.modules.names)),
     )
-    write_site_tables(folder, lots=lots, potency=potency, policy=write_policy(policy))
+    write_site_tables(
+        folder,
+        lots=lots,
+        potency=potency_rows(whole, rows),
+        policy=write_policy(policy),
+        attributes=attribute_rows(whole, rows),
+    )
 
 
-def _truth(scenario: Scenario, study: SimulatedStudy, seed: int) -> bytes:
+def _truth(scenario: Scenario, whole: WholeStudy, seed: int) -> bytes:
     """Return what no site and no coordinator sees, as JSON."""
+    study = whole.study
     document = {
         "scenario": scenario.name,
         "expectation": scenario.expectation,
@@ -233,6 +241,7 @@ def _truth(scenario: Scenario, study: SimulatedStudy, seed: int) -> bytes:
         "clusters": study.clusters,
         "drivers": [study.clusters[driver] for driver in study.driver_clusters],
         "slope_ln_potency_per_unit_share": scenario.model.slope,
+        **truth_beside(scenario, whole),
         "lots": [
             {
                 "lot": study.lots[row],
