@@ -49,6 +49,7 @@ from site_agent.release.decisions import Held, Provenance, State
 from site_agent.release.gate import release
 from site_agent.release.ledger import Ledger
 from site_agent.release.lots_together import JudgedLot, held_back_of, judge_together
+from site_agent.release.marker_rules import without_repeated
 from site_agent.release.noise_book import NoiseBook, NoiseStanding, within_budget
 from site_agent.release.offers import NotOffered, Offer
 from site_agent.release.site_records import SiteRecords
@@ -258,7 +259,7 @@ class Agent:
         self, offered: Sequence[Offer], provenance: Mapping[Pseudonym, Provenance | None], rules: EffectiveRules
     ) -> tuple[JudgedLot, ...]:
         return judge_together(
-            [self._versioned(self._without_withheld(offer.report, rules)) for offer in offered],
+            [self._versioned(self._narrowed(offer.report, provenance[offer.report.lot], rules)) for offer in offered],
             rules,
             earlier=lambda report: self._airlock.earlier(report, provenance[report.lot]),
             noise=lambda report: self._noise_standing(provenance[report.lot]),
@@ -270,8 +271,10 @@ class Agent:
         self._noise.check_holds(held.provenance for held in self._airlock.held().values() if held.state is State.SENT)
         return self._noise.standing(made_of)
 
-    def _without_withheld(self, report: LotReport, rules: EffectiveRules) -> LotReport:
-        return withhold_clusters(report, self._airlock.withheld_clusters(report.study, report.lot), rules)
+    def _narrowed(self, report: LotReport, made_of: Provenance | None, rules: EffectiveRules) -> LotReport:
+        """Return the report less what the steward withholds, and less moments that left before from other cells."""
+        report = withhold_clusters(report, self._airlock.withheld_clusters(report.study, report.lot), rules)
+        return pad(without_repeated(report, self._airlock.earlier(report, made_of)))
 
     def _versioned(self, report: LotReport) -> LotReport:
         """Return the report under the version that it leaves by: a lot that changed since it was sent takes the next.
@@ -279,7 +282,8 @@ class Agent:
         The coordinator never replaces a report by other bytes of the same version. A lot that was refused and is
         offered again passes over a version, since what was decided about its bytes is not decided again.
         """
-        again = self._airlock.times_offered_again(report.study, report.lot)
+        steward = self._identity.steward
+        again = self._airlock.times_offered_again(report.study, report.lot, self._identity.site, steward)
         sent = [
             each.report
             for each in self._airlock.held().values()
