@@ -215,4 +215,3 @@ class Findings:
     parts: tuple[Compared, ...]
     path: tuple[Step, ...]
     notes: tuple[str, ...] = ()
-    ranges: ReferenceRanges | None = None
