@@ -56,8 +56,8 @@ def test_a_shift_a_trend_and_a_standstill() -> None:
 
 
 def test_false_alarms_of_a_steady_process_are_those_declared() -> None:
-    # 4,000 series of 21 lots: the 21st lot beyond the limits of the first 20 (1.1%, not .27%: limits are estimated from few),
-    # and the trend of the last 20 (.9%). Expected: benchmarks/specification.py.
+    # 4,000 series of 21 lots: the 21st beyond the limits of the first 20 (1.1%, not .27%: limits are estimated from
+    # few), and the trend of the last 20 (.9%). Expected: benchmarks/specification.py.
     rng, series = np.random.default_rng(4), 4_000
     alarms = np.zeros(2)
     for _ in range(series):
