@@ -10,15 +10,17 @@
 [['driver', 1.0, 0.0028], ['rest', -1.0, 0.0028]]
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
 from coordinator.analysis import AnalysisParameters, analyse, study_card
+from coordinator.attribute_tables import attributes_of_table
 from coordinator.frames import StudyTables, study_tables
 from coordinator.units import doubled_cells, rows_of_cohorts, units_of
+from protocol.modules.asked import Modules
 from protocol.plan import Alternative, AnalysisPlan, CohortRole, Normalisation, Strata, ValidationPlan
 from protocol.results import ResultSet
 from shared.errors import InputError
@@ -137,6 +139,7 @@ def study_association(
     small_count_threshold: int | None = None,
     validation: ValidationPlan | None = None,
     question: str = "Which cluster's share follows potency?",
+    attributes: pd.DataFrame | None = None,
 ) -> StudyAnswer:
     """Return which cluster's share follows potency over the lots of two tables.
 
@@ -158,6 +161,9 @@ def study_association(
         Counts written as minus this number are hidden.
     seed : int
         Of the permutations; the same seed gives the same answer.
+    attributes : DataFrame, optional
+        Lot-level attributes, one row for each lot and attribute (:mod:`coordinator.attribute_tables`); what they say is
+        ``results.attributes``.
 
     Raises
     ------
@@ -178,9 +184,12 @@ def study_association(
         seed=seed,
         validation=validation or ValidationPlan(),
     )
-    return StudyAnswer(
-        results=analyse(tables.data, parameters_from_tables(tables, analysis, question=question)), tables=tables
-    )
+    parameters = parameters_from_tables(tables, analysis, question=question)
+    if attributes is not None:
+        declared, values = attributes_of_table(attributes, tables.data.lots)
+        tables = replace(tables, data=replace(tables.data, attributes=values))
+        parameters = replace(parameters, modules=Modules(attributes=declared))
+    return StudyAnswer(results=analyse(tables.data, parameters), tables=tables)
 
 
 def parameters_from_tables(

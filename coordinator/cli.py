@@ -8,7 +8,14 @@ from coordinator.analyse_command import analyse_study
 from coordinator.evidence.commands import bundle, verify
 from coordinator.network.commands import COMMANDS as NETWORK_COMMANDS
 from coordinator.plan_size_command import plan_size
-from coordinator.report.table import ASSOCIATION_COLUMNS, VALIDATION_COLUMNS, association_rows, validation_rows
+from coordinator.report.table import (
+    ASSOCIATION_COLUMNS,
+    ATTRIBUTE_COLUMNS,
+    VALIDATION_COLUMNS,
+    association_rows,
+    attribute_rows,
+    validation_rows,
+)
 from coordinator.signing_commands import create_key, sign_atlas_file, sign_study_file
 from coordinator.specify_command import specify
 from coordinator.table_command import analyse_tables
@@ -90,6 +97,7 @@ def study_sign(draft: Path, atlas: Path, key_path: Path, out: Path, as_json: boo
 @click.option("--envelopes", type=_FILE, help="The folder of collected lot report envelopes (*.json).")
 @click.option("--counts", type=_FILE, help="Instead of a study: a table of lots by clusters (CSV).")
 @click.option("--potency", type=_FILE, help="With --counts: a table of potency values (CSV).")
+@click.option("--attributes", type=_FILE, help="With --counts: a table of lot-level attributes (CSV).")
 @click.option("--shares", is_flag=True, help="With --counts: the table holds shares, not cells.")
 @click.option("--small-counts", type=click.IntRange(2), help="With --counts: counts written as minus this are hidden.")
 @click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True, max_open=True), default=0.05, show_default=True)
@@ -110,6 +118,7 @@ def analyse(
     envelopes: Path | None,
     counts: Path | None,
     potency: Path | None,
+    attributes: Path | None,
     shares: bool,
     small_counts: int | None,
     alpha: float,
@@ -125,7 +134,7 @@ def analyse(
     A study's plan fixes alpha, strata, direction, draws and seed; the options of these names are for --counts. Exits
     with 1 if the lots are too few, or too alike, to answer; results and report then say why.
     """
-    if plan and roster and coordinator_key and envelopes and not (counts or potency):
+    if plan and roster and coordinator_key and envelopes and not (counts or potency or attributes):
         outcome = analyse_study(plan, roster, coordinator_key, envelopes)
     elif counts and potency and not (plan or roster or coordinator_key or envelopes):
         outcome = analyse_tables(
@@ -138,6 +147,7 @@ def analyse(
             alternative=Alternative(alternative),
             shares=shares,
             small_count_threshold=small_counts,
+            attributes=attributes,
         )
     else:
         raise click.UsageError(
@@ -180,6 +190,8 @@ def show_results(results: ResultSet, *, as_json: bool) -> None:
         print_json(results.model_dump(mode="json"))
         return
     print_table(results.study.title, ASSOCIATION_COLUMNS, association_rows(results))
+    if results.attributes:
+        print_table("Attributes", ATTRIBUTE_COLUMNS, attribute_rows(results))
     if results.validation:
         print_table("Validation", VALIDATION_COLUMNS, validation_rows(results))
     for verdict in results.verdicts:

@@ -1,11 +1,13 @@
 """Plain tables to an outcome: for those who already hold counts and potency and need no sites to be asked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from coordinator.analyse_command import Outcome, validation_cohorts
 from coordinator.analysis import analyse
 from coordinator.api import parameters_from_tables
-from coordinator.tables import read_study_tables
+from coordinator.tables import read_attribute_table, read_study_tables
+from protocol.modules.asked import Modules
 from protocol.plan import Alternative, AnalysisPlan, Strata
 
 
@@ -20,19 +22,27 @@ def analyse_tables(
     alternative: Alternative,
     shares: bool,
     small_count_threshold: int | None,
+    attributes: Path | None = None,
 ) -> Outcome:
-    """Return the outcome of ``counts.csv`` and ``potency.csv`` (formats: :mod:`coordinator.frames`).
+    """Return the outcome of ``counts.csv``, ``potency.csv`` and, where given, ``attributes.csv``.
+
+    Formats: :mod:`coordinator.frames`, :mod:`coordinator.attribute_tables`.
 
     Raises
     ------
     ProblemsError
-        With every problem of both tables.
+        With every problem of the tables.
     """
     tables = read_study_tables(counts, potency, small_count_threshold=small_count_threshold, shares=shares)
     analysis = AnalysisPlan(alpha=alpha, seed=seed, draws=draws, strata=strata, alternative=alternative)
     parameters = parameters_from_tables(tables, analysis, title=f"{counts.stem} against {potency.stem}")
+    data = tables.data
+    if attributes is not None:
+        declared, values = read_attribute_table(attributes, data.lots)
+        data = replace(data, attributes=values)
+        parameters = replace(parameters, modules=Modules(attributes=declared))
     return Outcome(
-        results=analyse(tables.data, parameters),
-        data=tables.data,
+        results=analyse(data, parameters),
+        data=data,
         validation_cohorts=validation_cohorts(tables.cohorts),
     )

@@ -5,11 +5,15 @@ comma is a problem with its name.
 """
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from coordinator.attribute_tables import attributes_of_table
 from coordinator.frames import StudyTables, study_tables
+from coordinator.study_data import AttributeTable
+from protocol.modules.attributes import AttributesPlan
 from shared.errors import InputError, ProblemsError
 
 
@@ -45,6 +49,17 @@ def read_study_tables(
         small_count_threshold=small_count_threshold,
         names=(counts.name, potency.name),
     )
+
+
+def read_attribute_table(path: Path, lots: Sequence[str]) -> tuple[AttributesPlan, AttributeTable]:
+    """Return what a CSV file of lot-level attributes declares, and its values (`coordinator.attribute_tables`).
+
+    Raises
+    ------
+    InputError
+        With every problem of the file.
+    """
+    return attributes_of_table(_read(path), lots, source=path.name)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -74,6 +74,10 @@ def _outcome(found: AttributesResults, results: ResultSet) -> ModuleOutcome:
                 plural = verb.replace("rises", "rise").replace("falls", "fall") if len(names) > 1 else verb
                 parts.append(f"{_listed(names)} {plural} {assay}")
     headline = f"{'; '.join(parts)} (each after correction over its family)."
+    found_names = {row.attribute for row in hits}
+    for pair in found.shared_denominators:
+        if found_names.issuperset(pair.attributes):
+            headline += f" {_listed(list(pair.attributes))} share a denominator, {pair.denominator}: one observation."
     return ModuleOutcome(code="attributes-found", word="Found", icon="✓", headline=headline)
 
 

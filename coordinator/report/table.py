@@ -15,6 +15,18 @@ ASSOCIATION_COLUMNS = (
     texts.COLUMN_ADJUSTED,
     texts.COLUMN_SIGNIFICANT,
 )
+ATTRIBUTE_COLUMNS = (
+    texts.COLUMN_ENDPOINT,
+    "Family",
+    "Attribute",
+    texts.COLUMN_LOTS,
+    "below LOD",
+    texts.COLUMN_RHO,
+    texts.COLUMN_INTERVAL,
+    texts.COLUMN_P,
+    texts.COLUMN_ADJUSTED,
+    texts.COLUMN_SIGNIFICANT,
+)
 VALIDATION_COLUMNS = (
     texts.COLUMN_ENDPOINT,
     texts.COLUMN_CLUSTER,
@@ -40,6 +52,26 @@ def association_rows(results: ResultSet) -> list[tuple[str, ...]]:
             texts.SIGNIFICANT if row.significant else texts.NOT_SIGNIFICANT,
         )
         for row in results.associations
+    ]
+
+
+def attribute_rows(results: ResultSet) -> list[tuple[str, ...]]:
+    """Return every attribute, best first within its family, in the order of ``ATTRIBUTE_COLUMNS``."""
+    found = results.attributes.associations if results.attributes else ()
+    return [
+        (
+            row.endpoint,
+            row.family,
+            row.attribute,
+            f"{row.n_lots:,}",
+            f"{row.below_detection_lots:,}",
+            rho_text(row.rho),
+            interval_text(row.ci_low, row.ci_high),
+            p_text(row.p_value),
+            p_text(row.p_adjusted, alpha=results.study.alpha),
+            texts.SIGNIFICANT if row.significant else texts.NOT_SIGNIFICANT,
+        )
+        for row in found
     ]
 
 

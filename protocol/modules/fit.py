@@ -4,7 +4,7 @@ A part that the plan does not ask for is absent. One that it asks for has the pl
 """
 
 from protocol.modules.asked import Modules
-from protocol.modules.attributes import AttributeValue
+from protocol.modules.attributes import AttributesPlan, AttributeValue
 from protocol.modules.comparability import Arm
 from protocol.modules.markers import ClusterMoments, LotMarkers, MarkersPlan
 
@@ -34,14 +34,26 @@ def misfit_of_modules(
         return "the plan does not ask for the module attributes, yet some are given."
     if markers is not None and modules.markers is None:
         return "the plan does not ask for the module markers, yet moments are given."
-    if modules.attributes is not None:
-        declared = {each.attribute for each in modules.attributes.attributes}
-        names = [each.attribute for each in attributes]
-        if len(set(names)) != len(names) or set(names) - declared:
-            return "an attribute stands twice, or is not one that the plan declares."
-    if markers is not None and modules.markers is not None:
+    misfit = None if modules.attributes is None else _misfit_of_attributes(modules.attributes, attributes)
+    if misfit is None and markers is not None and modules.markers is not None:
         return _misfit_of_markers(modules.markers, markers, n_clusters)
+    return misfit
+
+
+def _misfit_of_attributes(plan: AttributesPlan, attributes: tuple[AttributeValue, ...]) -> str | None:
+    names = [each.attribute for each in attributes]
+    if len(set(names)) != len(names) or any(plan.named(name) is None for name in names):
+        return "an attribute stands twice, or is not one that the plan declares."
+    if any(not _is_of(plan, each) for each in attributes):
+        return "an attribute is not of the kind that the plan declares, or below a limit that it does not declare."
     return None
+
+
+def _is_of(plan: AttributesPlan, found: AttributeValue) -> bool:
+    declared = plan.named(found.attribute)
+    if declared is None or found.below_detection != (found.value is None):
+        return False
+    return declared.detection_limit is not None if found.value is None else declared.misfit(found.value) is None
 
 
 def _misfit_of_markers(plan: MarkersPlan, markers: LotMarkers, n_clusters: int) -> str | None:
