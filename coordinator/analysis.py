@@ -14,7 +14,10 @@ from math import isnan
 from typing import assert_never
 
 from coordinator.modules.attributes import analyse_attributes
-from coordinator.modules.specification import asked_by, specify
+from coordinator.modules.comparability import compare_arms
+from coordinator.modules.markers import analyse_markers
+from coordinator.modules.specification import specify
+from coordinator.modules.specification_question import asked_by
 from coordinator.reported import study_data_from_reports
 from coordinator.robustness import defined, remove_lead, sensitivities, survives
 from coordinator.study_data import StudyData
@@ -162,7 +165,11 @@ def analyse(data: StudyData, parameters: AnalysisParameters, *, threads: int = 2
         associations=associations,
         validation=tuple(validation),
         warnings=(*_about_noise(data), *(warning for answer in answers for warning in answer.warnings)),
+        comparability=compare_arms(data, parameters.modules.comparability, parameters.endpoints, parameters.cohorts),
         specification=None if question is None else specify(data, question, associations),
+        markers=analyse_markers(
+            data, parameters.modules.markers, parameters.analysis, parameters.endpoints, rows, threads=threads
+        ),
         attributes=analyse_attributes(
             data, parameters.modules.attributes, parameters.analysis, parameters.endpoints, rows, threads=threads
         ),

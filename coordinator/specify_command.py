@@ -8,7 +8,7 @@ import click
 
 from coordinator.evidence.bundle import SPECIFICATION_FILE, evidence_of_home, read_evidence
 from coordinator.home import CoordinatorHome
-from coordinator.modules.specification import threshold_text
+from coordinator.modules.specification_question import threshold_text
 from coordinator.modules.specification_signing import (
     SPECIFICATION_LIMIT,
     open_specification,

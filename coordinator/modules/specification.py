@@ -19,10 +19,9 @@ from typing import Final
 
 import numpy as np
 
+from coordinator.modules.specification_question import Question, threshold_text
 from coordinator.study_data import FloatArray, StudyData
 from coordinator.units import Units, rows_of_cohorts, units_of
-from protocol.modules.asked import Modules
-from protocol.modules.specification import SpecificationPlan
 from protocol.modules.specification_results import (
     DecisionCounts,
     FittedLine,
@@ -32,7 +31,7 @@ from protocol.modules.specification_results import (
     SpecificationOutcome,
     SpecificationResults,
 )
-from protocol.plan import AnalysisPlan, Cohort, CohortRole, Endpoint, Normalisation
+from protocol.plan import CohortRole
 from protocol.results import Association
 from shared.errors import DesignError
 from shared.statistics.specification import (
@@ -45,43 +44,17 @@ from shared.statistics.specification import (
     resample,
     threshold_of,
     tolerance_factor,
+    upper_share_bound,
 )
 from shared.statistics.streams import named_seed
 
 RESAMPLES: Final = 2_000
 _MIDDLE: Final = (2.5, 97.5)
+_SOUND: Final = 0.99
 _DOUBT: Final = 0.01  # one data set in a hundred is doubted for nothing, by each check
 _THRESHOLD_DIGITS: Final = 3
 _RANGE_DIGITS: Final = 2
 _KEPT_DIGITS: Final = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What a specification is asked for, and of which study.
-
-    Attributes
-    ----------
-    asked : SpecificationPlan
-        Limit, endpoint, cluster and confidence.
-    declared : bool
-        Whether the signed plan has it so.
-    endpoint : Endpoint
-        The endpoint that ``asked`` names.
-    cohorts, analysis
-        Of the study's plan.
-    """
-
-    asked: SpecificationPlan
-    declared: bool
-    endpoint: Endpoint
-    cohorts: tuple[Cohort, ...]
-    analysis: AnalysisPlan
-
-    @property
-    def limit_text(self) -> str:
-        """The limit with its unit."""
-        return limit_text(self.asked.limit, self.endpoint)
 
 
 def specify(data: StudyData, question: Question, associations: Sequence[Association]) -> SpecificationResults:
@@ -107,40 +80,19 @@ def specify(data: StudyData, question: Question, associations: Sequence[Associat
     units, _ = units_of(data, rows, question.endpoint, question.analysis.strata, [column])
     readings = _Readings.of(data, units, column)
     rho = next((row.rho for row in own if row.cluster == cluster), None)
-    found = _Found(question=question, cluster=cluster, units=units, readings=readings)
+    found = _Found(
+        question=question,
+        cluster=cluster,
+        units=units,
+        readings=readings,
+        unassigned_limit=_unassigned_limit(data, units),
+    )
     try:
         line = fit_line(readings.middle, units.potency)
     except DesignError as error:
         return found.none(error.code, str(error))
     rises = line.slope > 0 if rho is None else rho > 0
     return found.threshold(data, line, column, rises=rises)
-
-
-def asked_by(
-    modules: Modules, endpoints: Sequence[Endpoint], cohorts: tuple[Cohort, ...], analysis: AnalysisPlan
-) -> Question | None:
-    """Return what a plan asks, or None where it asks for no specification."""
-    asked = modules.specification
-    if asked is None:
-        return None
-    endpoint = next(each for each in endpoints if each.endpoint == asked.endpoint)
-    return Question(asked=asked, declared=True, endpoint=endpoint, cohorts=cohorts, analysis=analysis)
-
-
-def limit_text(limit: float, endpoint: Endpoint) -> str:
-    """Return a limit of potency with its unit, as the endpoint is analysed."""
-    if endpoint.normalisation is Normalisation.RUN_REFERENCE:
-        return f"{limit:g} times the reference standard ({endpoint.assay})"
-    return f"{limit:g} {endpoint.unit} ({endpoint.assay})"
-
-
-def threshold_text(threshold: float) -> str:
-    """Return a threshold in per cent, with all of its digits.
-
-    >>> threshold_text(0.138), threshold_text(0.0523)
-    ('13.8%', '5.23%')
-    """
-    return f"{100 * threshold:.4g}%"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -181,6 +133,7 @@ class _Found:
     cluster: str
     units: Units
     readings: _Readings
+    unassigned_limit: float | None
 
     def none(
         self, code: str, why: str, line: Line | None = None, seen: ShareRange | None = None
@@ -254,6 +207,7 @@ class _Found:
             "n_sites": len(set(units.sites)),
             "tissues": tuple(sorted(set(units.tissues))),
             "suppressed_lots": self.readings.suppressed_lots,
+            "unassigned_limit": self.unassigned_limit,
         }
 
     def _strictest(self, limit: float, low: float, high: float, *, rises: bool) -> tuple[float, str]:
@@ -327,6 +281,17 @@ class _Found:
         if not new.lots:
             return None
         return _counts(new.parts[:, column], new.potency, threshold, limit, rises=rises)
+
+
+def _unassigned_limit(data: StudyData, units: Units) -> float | None:
+    """Return what share of unassigned cells the study's lots hardly ever exceed: beyond it a lot is of another kind."""
+    if not data.counted:
+        return None
+    rows = units.rows
+    cells = (data.unassigned_low[rows] + data.unassigned_high[rows]) / 2.0
+    totals = (data.totals_low[rows] + data.totals_high[rows]) / 2.0
+    bound = upper_share_bound(cells, totals, confidence=_SOUND)
+    return None if isnan(bound) else _rounded(bound, _RANGE_DIGITS, up=True)
 
 
 def _none(question: Question, code: str, why: str) -> SpecificationResults:

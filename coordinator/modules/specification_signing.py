@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from coordinator.analyse_command import Outcome, analyse_reports, verified_reports
-from coordinator.modules.specification import Question, asked_by, specify
+from coordinator.modules.specification import specify
+from coordinator.modules.specification_question import Question, asked_by
 from coordinator.written import results_json
 from protocol.codec import encode, sha256
 from protocol.envelopes import PayloadType, envelope_limit, seal

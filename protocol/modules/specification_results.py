@@ -71,9 +71,10 @@ class SpecificationResults(Message):
 
     ``limit`` is in potency as the endpoint is analysed. ``threshold_low`` and ``threshold_high`` hold the middle 95% of
     the thresholds of resampled data sets; ``resamples_without`` is the part of them that have none.
-    ``share_tolerance`` bounds the shares of 90% of such lots, with 95% confidence, on the failing side. ``declared`` is
-    false where limit, endpoint or cluster were chosen after the plan was signed. ``envelope`` is the signed
-    specification, where one was released with the results.
+    ``share_tolerance`` bounds the shares of 90% of such lots, with 95% confidence, on the failing side.
+    ``unassigned_limit`` is the share of unassigned cells that 99% of such lots stay below. ``declared`` is false where
+    limit, endpoint or cluster were chosen after the plan was signed. ``envelope`` is the signed specification, where
+    one was released with the results.
     """
 
     endpoint: EndpointSlug
@@ -97,6 +98,7 @@ class SpecificationResults(Message):
     false_fail: RateRange | None = None
     passing: _Rate = None
     share_tolerance: float | None = None
+    unassigned_limit: _Rate = None
     n_lots: _Count = 0
     n_units: _Count = 0
     n_sites: _Count = 0

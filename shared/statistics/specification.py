@@ -22,7 +22,7 @@ and reaches the limit L at the larger root u = x - m of
 """
 
 from dataclasses import dataclass
-from math import fsum, sqrt
+from math import exp, fsum, sqrt
 
 import numpy as np
 from scipy.stats import f as f_distribution
@@ -247,6 +247,27 @@ def tolerance_factor(n: int, *, content: float = 0.9, confidence: float = 0.95) 
     2.275
     """
     return float(nct.ppf(confidence, n - 1, norm.ppf(content) * sqrt(n))) / sqrt(n)
+
+
+def upper_share_bound(cells: FloatArray, totals: FloatArray, *, confidence: float) -> float:
+    """Return the one-sided upper prediction bound of a new lot's share, from those of n lots; NaN below two.
+
+    On the scale of log odds with half a cell added, normal with n - 1 degrees of freedom: of sound lots 1 - confidence
+    lies above.
+
+    Parameters
+    ----------
+    cells, totals : (n,) float
+        Cells counted, and all cells, of each lot.
+    """
+    n = cells.size
+    if n < 2:  # noqa: PLR2004 - one lot has no spread
+        return float("nan")
+    odds = np.log((cells + 0.5) / (totals - cells + 0.5))
+    mean = fsum(odds) / n
+    sd = sqrt(fsum((odds - mean) ** 2) / (n - 1))
+    bound = mean + float(t_distribution.ppf(confidence, n - 1)) * sd * sqrt(1.0 + 1.0 / n)
+    return 1.0 / (1.0 + exp(-bound))
 
 
 def p_of_groups(shares: FloatArray, potency: FloatArray, groups: IntArray) -> float:

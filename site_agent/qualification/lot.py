@@ -1,0 +1,105 @@
+"""A new lot's cells mapped onto the specification's atlas: the facts that a specification asks for.
+
+The same mapping, limits and diagnostics as in a study; nothing is written and nothing leaves.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from protocol.modules.signed_specification import Specification
+from shared.atlas.artefact import Atlas
+from site_agent.cells.diagnostics import WarningCode, diagnose
+from site_agent.cells.lot_mapping import diagnosed_cells, summarise_lot
+from site_agent.cells.lots import CellFilter
+from site_agent.cells.mapping import Notice, Progress, map_source
+from site_agent.cells.reading import open_cells
+from site_agent.qualification.judgement import LotFacts
+
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class LotFile:
+    """Which cells are the lot's: a file, filters on its obs columns, and the layer of its counts."""
+
+    path: Path
+    where: Sequence[CellFilter] = ()
+    layer: str | None = None
+
+
+def facts_of(
+    cells: LotFile,
+    atlas: Atlas,
+    specification: Specification,
+    *,
+    tissue: str | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+) -> LotFacts:
+    """Return what a lot's cells say to a specification.
+
+    Parameters
+    ----------
+    cells : LotFile
+        The lot.
+    atlas : Atlas
+        The one that the specification names.
+    tissue : str, optional
+        As the site says it.
+    threads, progress, notice : optional
+        As ``map_source``.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or mapped.
+    """
+    with open_cells(cells.path, cells.layer) as source:
+        source.require_distinct_cells()
+        rows = source.rows_where([(each.column, each.value) for each in cells.where])
+        owner = np.zeros(source.n_cells, dtype=np.int32) if rows is None else rows.astype(np.int32) - 1
+        mapping = map_source(
+            source,
+            atlas,
+            rows=rows,
+            latent_rows=diagnosed_cells(owner, 1),
+            threads=threads,
+            progress=progress,
+            notice=notice,
+        )
+    lot = summarise_lot(mapping, specification.quality)
+    found = diagnose(atlas, lot)
+    column = lot.clusters.index(str(specification.basis.cluster))
+    total = lot.cells_after_qc
+    low, high = float(found.composition.low[column]), float(found.composition.high[column])
+    calibrated = total > 0 and np.isfinite([low, high]).all()
+    codes = {each.code for each in found.warnings}
+    decisive = {WarningCode.SENSITIVE_SHARES, WarningCode.NO_INTERVALS}
+    return LotFacts(
+        cells=total,
+        gene_coverage=lot.gene_coverage,
+        share=int(lot.counts[column]) / total if total else 0.0,
+        share_low=max(low, 0.0) if calibrated else None,
+        share_high=min(high, 1.0) if calibrated else None,
+        interval_confidence=found.composition.confidence,
+        unassigned_share=lot.unassigned / total if total else 0.0,
+        shares_are_sensitive=WarningCode.SENSITIVE_SHARES in codes,
+        doubts=tuple(each.sentence for each in found.warnings if each.code not in decisive),
+        tissue=tissue,
+    )
+
+
+def file_sha256(path: Path) -> str | None:
+    """Return the SHA-256 of a lot's file; None where it is a folder."""
+    if not path.is_file():
+        return None
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
