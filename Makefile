@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RAY := $(VENV)/ray
 JOBS ?= 2
 
 export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba-cache
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: help setup demo demo-network test nightly lint bench bench-mapping lock clean
+.PHONY: help setup demo demo-network test test-ray nightly lint bench bench-mapping bench-network lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +36,12 @@ test: $(STAMP)  ## Lint, type-check and run all tests.
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
 
+test-ray: $(STAMP)  ## A run on Ray equals one in one process; Ray goes into an environment of its own (70 MB).
+	@[ -x $(RAY)/bin/python ] || $(BIN)/python -m venv $(RAY)
+	@$(RAY)/bin/python -c "import pathlib, sysconfig; folder = sysconfig.get_path('purelib'); pathlib.Path(folder, 'setup.pth').write_text('import site; site.addsitedir(' + repr(folder.replace('$(RAY)', '$(VENV)')) + ')')"
+	@$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-ray.lock
+	$(RAY)/bin/python -m pytest tests/simulations/test_flower_engine.py
+
 nightly: $(STAMP)  ## The disclosure tests at full length (an hour and more).
 	CROSSLOT_SEQUENCES=50000 CROSSLOT_FUZZ=100000 $(BIN)/python -m pytest tests/disclosure
 
@@ -51,6 +58,10 @@ bench: $(STAMP)  ## Speed and error rates, side by side in one run.
 bench-mapping: $(STAMP)  ## Accuracy and speed of the mapper beside others.
 	$(BIN)/python benchmarks/mapping_accuracy.py
 	$(BIN)/python benchmarks/mapping_speed.py
+
+bench-network: $(STAMP)  ## How a study grows with its sites: to 1,000 in one process, to 200 over one gateway.
+	$(BIN)/python -m benchmarks.grid_scale
+	$(BIN)/python -m benchmarks.network_scale
 
 lock:  ## Resolve the dependencies again (needs uv); no index lines, so that any registry serves.
 	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --output-file requirements.lock
