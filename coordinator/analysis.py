@@ -16,6 +16,7 @@ from typing import assert_never
 from coordinator.modules.attributes import analyse_attributes
 from coordinator.modules.comparability import compare_arms
 from coordinator.modules.markers import analyse_markers
+from coordinator.modules.potencies import potencies_together
 from coordinator.modules.specification import specify
 from coordinator.modules.specification_question import asked_by
 from coordinator.reported import study_data_from_reports
@@ -169,6 +170,9 @@ def analyse(data: StudyData, parameters: AnalysisParameters, *, threads: int = 2
         specification=None if question is None else specify(data, question, associations),
         markers=analyse_markers(
             data, parameters.modules.markers, parameters.analysis, parameters.endpoints, rows, threads=threads
+        ),
+        potencies=potencies_together(
+            parameters.endpoints, [answer.units for answer in answers], associations, data.clusters
         ),
         attributes=analyse_attributes(
             data, parameters.modules.attributes, parameters.analysis, parameters.endpoints, rows, threads=threads

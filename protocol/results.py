@@ -12,6 +12,9 @@ from pydantic import Field
 from protocol.identifiers import Digest, EndpointSlug, Label, LotPseudonym, SiteSlug, Slug, StudySlug
 from protocol.message import Message
 from protocol.modules.attributes_results import AttributesResults
+from protocol.modules.comparability_results import ComparabilityResults
+from protocol.modules.markers_results import MarkersResults
+from protocol.modules.potencies_results import PotenciesResults
 from protocol.modules.specification_results import SpecificationResults
 from protocol.plan import Alternative, Strata
 
@@ -181,6 +184,9 @@ class ResultSet(Message):
     associations: tuple[Association, ...]
     validation: tuple[ValidationRow, ...] = ()
     warnings: tuple[str, ...] = ()
+    markers: MarkersResults | None = None
     attributes: AttributesResults | None = None
+    comparability: ComparabilityResults | None = None
     specification: SpecificationResults | None = None
+    potencies: PotenciesResults | None = None
     parity: Parity | None = None

@@ -7,17 +7,19 @@ from collections.abc import Callable
 from typing import Final
 
 from coordinator.report.attributes_section import attributes_section
+from coordinator.report.comparability_section import section_of_comparability
 from coordinator.report.contents import ModuleSection
 from coordinator.report.lots import LotView
 from coordinator.report.numbering import Numbering
+from coordinator.report.potencies_section import potencies_section
 from protocol.results import ResultSet
 
 SectionMaker = Callable[[LotView, ResultSet, Numbering], ModuleSection | None]
 
-CHARACTERISATION: Final[tuple[SectionMaker, ...]] = (attributes_section,)
+CHARACTERISATION: Final[tuple[SectionMaker, ...]] = (potencies_section, attributes_section)
 """After the panels of shares: potencies together, markers, attributes."""
 
-DECISIONS: Final[tuple[SectionMaker, ...]] = ()
+DECISIONS: Final[tuple[SectionMaker, ...]] = (section_of_comparability,)
 """After validation: comparability, specification."""
 
 
