@@ -35,6 +35,8 @@ class LedgerEvent(StrEnum):
     SUBMITTED = "submitted"  # a report entered the airlock
     APPROVED = "approved"
     REFUSED = "refused"
+    WITHHELD = "withheld"  # a steward chose clusters of a lot to withhold
+    OFFERED_AGAIN = "offered-again"  # a steward let a refused lot be offered again
     NOISE_COMMITTED = "noise-committed"  # the noise of a report was paid for from its lot's budget
     RELEASED = "released"  # a report was sealed
     POLICY_CHANGED = "policy-changed"

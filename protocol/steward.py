@@ -24,6 +24,8 @@ class Meaning(StrEnum):
 
     APPROVED_FOR_RELEASE = "approved-for-release"
     REFUSED_FOR_RELEASE = "refused-for-release"
+    CLUSTERS_WITHHELD = "clusters-withheld"  # from this report on
+    TO_BE_OFFERED_AGAIN = "to-be-offered-again"  # a lot whose report was refused
     RELEASED_BY_POLICY = "released-by-policy"
 
 
@@ -40,6 +42,7 @@ class ReleaseDecision(Message):
     at: Instant
     reason: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
     warnings_sha256: Digest | None = None  # of all that the rules warned of when it was made
+    clusters: Annotated[tuple[int, ...], Field(max_length=256)] = ()  # where some are withheld: all positions
 
 
 class TermsAcceptance(Message):

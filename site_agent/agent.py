@@ -50,7 +50,7 @@ from site_agent.release.gate import release
 from site_agent.release.ledger import Ledger
 from site_agent.release.lots_together import JudgedLot, held_back_of, judge_together
 from site_agent.release.marker_rules import without_repeated
-from site_agent.release.noise_book import NoiseBook, NoiseStanding, within_budget
+from site_agent.release.noise_book import NoiseBook, NoiseStanding, pay_for_noise
 from site_agent.release.offers import NotOffered, Offer
 from site_agent.release.site_records import SiteRecords
 from site_agent.release.summaries import pad
@@ -316,7 +316,13 @@ class Agent:
     def _released(
         self, query: Believed[Query], approved: Sequence[Held], rules: EffectiveRules, now: datetime
     ) -> Reply:
-        self._pay_for_noise(approved, rules, now)
+        if rules.noise is not None and self._noise is not None:
+            pay_for_noise(
+                self._noise,
+                approved,
+                rules.noise,
+                before=lambda each: self._write_about(each, LedgerEvent.NOISE_COMMITTED, now),
+            )
         envelopes = tuple(
             release(
                 each.report,
@@ -336,22 +342,6 @@ class Agent:
                 self._airlock.mark_sent(each.payload_sha256, at=now)
         answer = answer_with_reports(query.message, query.payload, envelopes, ledger=self._ledger.head())
         return self._sealed(answer, envelopes, now)
-
-    def _pay_for_noise(self, approved: Sequence[Held], rules: EffectiveRules, now: datetime) -> None:
-        """Commit what the noise of each report costs; what was committed before costs nothing (SPEC 5.14).
-
-        Raises
-        ------
-        ProtocolError
-            If a lot's budget does not have it.
-        """
-        if rules.noise is None or self._noise is None:
-            return
-        for each in approved:
-            standing = self._noise_standing(each.provenance)
-            if standing is not None and not standing.committed and within_budget(standing, rules.noise):
-                self._write_about(each, LedgerEvent.NOISE_COMMITTED, now)
-            self._noise.commit(each.provenance, rules.noise)
 
     def _said(self, query: Believed[Query], status: AnswerStatus, code: ErrorCode, now: datetime) -> Reply:
         answer = answer_with_code(query.message, query.payload, status, code, ledger=self._ledger.head())

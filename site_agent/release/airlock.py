@@ -5,7 +5,6 @@ is a log of events, and its state is what the events say: ``append_log`` keeps t
 argument. A damaged log stops everything: nothing may leave that cannot be shown to be approved.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -13,13 +12,13 @@ from typing import Final
 
 from protocol.codec import decode, encode, sha256
 from protocol.errors import ErrorCode, ProtocolError
-from protocol.identifiers import Pseudonym, Sha256, StudyId, instant
+from protocol.identifiers import Pseudonym, Sha256, SiteId, StudyId, instant
 from protocol.policy import EffectiveRules
 from protocol.report import LotReport
-from protocol.signing import SigningKey
+from protocol.signing import SigningKey, VerifyingKey
 from protocol.steward import Meaning
 from shared.errors import InputError, RefusedError
-from site_agent.release.airlock_events import event_about, signed_decision
+from site_agent.release.airlock_events import event_about, signed
 from site_agent.release.append_log import AppendLog
 from site_agent.release.decisions import (
     EVENT_LIMIT,
@@ -35,6 +34,7 @@ from site_agent.release.decisions import (
     found,
 )
 from site_agent.release.earlier_releases import EarlierRelease
+from site_agent.release.standing_decisions import StandingDecisions
 
 AUTOMATIC: Final = "policy"
 """Who approved where the policy's ``auto_approve`` did."""
@@ -52,8 +52,7 @@ class Airlock:
     def __init__(self, log: AppendLog) -> None:
         self._log = log
         self._held: dict[Sha256, Held] = {}
-        self._withheld: dict[tuple[StudyId, Pseudonym], frozenset[int]] = {}
-        self._again: Counter[tuple[StudyId, Pseudonym]] = Counter()
+        self._standing = StandingDecisions()
         self._known = 0
 
     def held(self) -> Mapping[Sha256, Held]:
@@ -146,14 +145,19 @@ class Airlock:
     def withheld_clusters(self, study: StudyId, lot: Pseudonym) -> frozenset[int]:
         """Return the positions of the clusters that the steward withholds of a lot, in every report of it."""
         self._read()
-        return self._withheld.get((study, lot), frozenset())
+        return self._standing.withheld(study, lot)
 
-    def times_offered_again(self, study: StudyId, lot: Pseudonym) -> int:
+    def times_offered_again(self, study: StudyId, lot: Pseudonym, site: SiteId, steward: VerifyingKey | None) -> int:
         """Return how often a steward let a refused lot be offered again: so many versions are passed over."""
         self._read()
-        return self._again[study, lot]
+        return self._standing.times_offered_again(study, lot, site, steward)
 
-    def offer_again(self, payload_sha256: Sha256, *, by: str, at: datetime, reason: str) -> None:
+    def persons_decisions(self) -> tuple[AirlockEvent, ...]:
+        """Return every decision of a person, oldest first; ``verify_decisions`` looks at their signatures."""
+        self._read()
+        return tuple(self._standing.events)
+
+    def offer_again(self, payload_sha256: Sha256, *, by: str, at: datetime, key: SigningKey, reason: str) -> None:
         """Let a lot whose report was refused be offered again, as another version; the refusal stands as it was.
 
         Raises
@@ -168,7 +172,7 @@ class Airlock:
         if old.state is not State.REFUSED:
             raise RefusedError(f"expected a report that was refused, found one that is {old.state.value}")
         event = event_about(old, EventKind.OFFERED_AGAIN, at, by=by.strip(), reason=reason)
-        self._append(event.model_copy(update={"payload_sha256": None}), position)
+        self._append(signed(event, old.report.site, key), position)
 
     def withhold(
         self,
@@ -178,6 +182,7 @@ class Airlock:
         *,
         by: str,
         at: datetime,
+        key: SigningKey,
         reason: str | None = None,
     ) -> Held:
         """Return the place of a report that shows less of a lot, in place of one that waits; the old one is voided.
@@ -190,8 +195,8 @@ class Airlock:
             What would leave instead.
         clusters
             All positions that are withheld of the lot from now on.
-        by, at, reason
-            Who decides, when, and why.
+        by, at, key, reason
+            Who decides, when, the steward's key, and why.
 
         Raises
         ------
@@ -208,8 +213,8 @@ class Airlock:
                 hint="what has left cannot be withheld",
             )
         event = event_about(old, EventKind.WITHHELD, at, by=by.strip(), reason=reason or None)
-        event = event.model_copy(update={"payload_sha256": None, "clusters": tuple(sorted(clusters))})
-        self._append(event, position)
+        event = event.model_copy(update={"clusters": tuple(sorted(clusters))})
+        self._append(signed(event, old.report.site, key), position)
         return self.submit(report, at=at, provenance=old.provenance)
 
     def approve(
@@ -357,7 +362,7 @@ class Airlock:
         event = event.model_copy(update={"warnings_sha256": warnings_sha256})
         decided = after(held[payload_sha256], event)
         if key is not None:
-            event = event.model_copy(update={"decision": signed_decision(event, held[payload_sha256], key)})
+            event = signed(event, decided.report.site, key)
             decided = after(held[payload_sha256], event)
         self._append(event, position)
         return decided
@@ -370,12 +375,9 @@ class Airlock:
         for record in self._log.read(self._known):
             try:
                 event = decode(AirlockEvent, record, limit=EVENT_LIMIT)
-                if event.kind is EventKind.WITHHELD:
-                    self._withheld[event.study, event.lot] = frozenset(event.clusters)
-                elif event.kind is EventKind.OFFERED_AGAIN:
-                    self._again[event.study, event.lot] += 1
-                else:
+                if event.kind not in {EventKind.WITHHELD, EventKind.OFFERED_AGAIN}:  # of a lot, not of a report
                     apply(self._held, event)
+                self._standing.enter(event)
             except (ProtocolError, RefusedError, InputError) as error:
                 raise InputError(
                     f"airlock: record {self._known} is damaged: {error}",

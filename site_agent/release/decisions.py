@@ -73,7 +73,7 @@ class AirlockEvent(Message):
     schema_id: Literal["crosslot.airlock-event/1"] = Field(default="crosslot.airlock-event/1", alias="schema")
     kind: EventKind
     at: Instant
-    payload_sha256: Digest | None = None  # of the report; of a withheld cluster there is none
+    payload_sha256: Digest
     study: StudySlug
     lot: LotPseudonym
     clusters: Annotated[tuple[int, ...], Field(max_length=256)] = ()  # positions withheld; all of them, each time
@@ -173,8 +173,6 @@ def apply(held: dict[Sha256, Held], event: AirlockEvent) -> None:
         If it is about a report that was never submitted.
     """
     digest = event.payload_sha256
-    if digest is None:
-        raise RefusedError("expected an event that names its report")
     if event.kind is not EventKind.SUBMITTED:
         held[digest] = after(found(held, digest), event)
         return

@@ -13,7 +13,7 @@
 Epsilons are added as the decimals that people wrote.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -29,7 +29,7 @@ from protocol.policy import EffectiveRules, NoisePolicy
 from protocol.pseudonyms import keyed_fingerprint
 from shared.errors import InputError, RefusedError
 from site_agent.release.append_log import AppendLog
-from site_agent.release.decisions import Provenance
+from site_agent.release.decisions import Held, Provenance
 from site_agent.release.noise import Mechanism, discrete_laplace, noised_lot
 from site_agent.release.summaries import MappedLot
 
@@ -257,3 +257,31 @@ def within_budget(standing: NoiseStanding, noise: NoisePolicy) -> bool:
     """Return whether a draw is paid for, or the lot's budget has what it costs."""
     budget = Decimal(repr(noise.epsilon_budget))
     return standing.committed or standing.spent_otherwise + standing.epsilon <= budget
+
+
+def pay_for_noise(
+    book: NoiseBook, reports: Sequence[Held], noise: NoisePolicy, *, before: Callable[[Held], None]
+) -> None:
+    """Commit what the noise of each report costs; what was committed before costs nothing (SPEC 5.14).
+
+    Parameters
+    ----------
+    book
+        The site's.
+    reports
+        What is about to be sealed.
+    noise
+        The policy's.
+    before
+        Called before each cost that is new: it writes it down elsewhere.
+
+    Raises
+    ------
+    ProtocolError
+        If a lot's budget does not have it.
+    """
+    for each in reports:
+        standing = book.standing(each.provenance)
+        if standing is not None and not standing.committed and within_budget(standing, noise):
+            before(each)
+        book.commit(each.provenance, noise)

@@ -1,4 +1,4 @@
-"""What a steward does: approve, withhold clusters, refuse, accept terms. Each act is signed or named, and written down.
+"""What a steward does: approve, withhold clusters, refuse, offer again, accept terms. Each act is signed and logged.
 
 An act is judged at the time of the act, by the rules as they are then. The ledger is told before the airlock: what
 cannot be written down is not done.
@@ -14,7 +14,7 @@ from protocol.signing import SigningKey
 from protocol.steward import TermsAcceptance, seal_acceptance
 from shared.errors import InputError, RefusedError
 from site_agent.home import Home
-from site_agent.release.decisions import NEXT_STATE, EventKind, Held
+from site_agent.release.decisions import NEXT_STATE, EventKind, Held, State
 from site_agent.release.verdicts import Outcome, warnings_sha256
 from site_agent.release.withheld_clusters import withhold_clusters
 from site_agent.review.model import ReviewItem, rules_for, verdicts_of
@@ -82,8 +82,8 @@ def refuse(home: Home, item: ReviewItem, *, by: str, at: datetime, key: SigningK
     home.airlock().refuse(held.payload_sha256, by=by, at=at, key=key, reason=reason)
 
 
-def offer_again(home: Home, item: ReviewItem, *, by: str, at: datetime, reason: str) -> None:
-    """Let a lot whose report was refused be offered again: it waits anew once the coordinator has asked.
+def offer_again(home: Home, item: ReviewItem, *, by: str, at: datetime, key: SigningKey, reason: str) -> None:
+    """Let a lot whose report was refused be offered again, by the steward's key: it waits once it is asked for.
 
     Raises
     ------
@@ -94,13 +94,28 @@ def offer_again(home: Home, item: ReviewItem, *, by: str, at: datetime, reason: 
     """
     if not reason.strip():
         raise InputError("to offer again: expected a reason, found none", hint="give --reason TEXT")
-    home.airlock().offer_again(item.held.payload_sha256, by=_require_name(by), at=at, reason=reason.strip())
+    held = home.airlock().find(item.held.payload_sha256)
+    if held.state is not State.REFUSED:
+        raise RefusedError(f"expected a report that was refused, found one that is {held.state.value}")
+    _require_steward(home, key)
+    name = _require_name(by)
+    _write(home, held, LedgerEvent.OFFERED_AGAIN, at)
+    home.airlock().offer_again(held.payload_sha256, by=name, at=at, key=key, reason=reason.strip())
 
 
 def withhold(
-    home: Home, item: ReviewItem, clusters: Collection[str], *, by: str, at: datetime, reason: str = ""
+    home: Home,
+    item: ReviewItem,
+    clusters: Collection[str],
+    *,
+    by: str,
+    at: datetime,
+    key: SigningKey,
+    reason: str = "",
 ) -> Held:
-    """Withhold more clusters of a lot; the bytes that waited are voided, and the rules run on what waits instead.
+    """Withhold more clusters of a lot, by the steward's key; the bytes that waited are voided.
+
+    The rules run on what waits instead.
 
     Raises
     ------
@@ -112,7 +127,7 @@ def withhold(
     airlock = home.airlock()
     held = airlock.find(item.held.payload_sha256)
     _require(held, EventKind.VOIDED)
-    _require_name(by)
+    name = _require_name(by)
     rules = rules_for(home, held)
     names = rules.plan.atlas.clusters
     unknown = sorted(set(clusters) - set(names))
@@ -125,7 +140,9 @@ def withhold(
     report = withhold_clusters(held.report, chosen, rules)
     if report == held.report:
         raise RefusedError("nothing would change: these counts leave no finer than that already")
-    new = airlock.withhold(held.payload_sha256, report, chosen, by=by, at=at, reason=reason.strip() or None)
+    _require_steward(home, key)
+    _write(home, held, LedgerEvent.WITHHELD, at)
+    new = airlock.withhold(held.payload_sha256, report, chosen, by=name, at=at, key=key, reason=reason.strip() or None)
     _write(home, new, LedgerEvent.SUBMITTED, at)
     return new
 

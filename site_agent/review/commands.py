@@ -82,7 +82,7 @@ def review(context: click.Context, home_folder: Path, web: bool, idle_minutes: i
         print_table(f"Airlock of {home.site}", LIST_COLUMNS, list_rows(items))
     lines = held_back_lines(home)
     if lines:
-        click.echo(f"Held back by a rule, and not in the airlock: {', '.join(line.lot_name for line in lines)}.")
+        click.echo(f"Not offered, and not in the airlock: {', '.join(line.lot_name for line in lines)}.")
         remark("why: crosslot-site review held-back")
     if any(item.waits for item in items):
         remark("next: crosslot-site review show LOT, then approve, withhold or refuse")
@@ -117,15 +117,15 @@ def show(report: str, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001
 @home_option
 @json_option
 def held_back(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
-    """Show which lots a rule held back when the site was last asked, and why: they wait for no decision."""
+    """Show which lots were not offered when the site was last asked, and why: they wait for no decision."""
     lines = held_back_lines(open_home(home_folder))
     if as_json:
         print_json([asdict(line) for line in lines])
     elif lines:
-        rows = [(line.lot_name, line.study, line.at, " ".join(line.reasons)) for line in lines]
-        print_table("Held back by a rule", ("lot", "study", "asked", "why"), rows)
+        rows = [(line.lot_name, line.study, line.at, line.by, line.why) for line in lines]
+        print_table("Not offered", ("lot", "study", "asked", "held back by", "why"), rows)
     else:
-        click.echo("No lot was held back by a rule.")
+        click.echo("No lot was held back.")
 
 
 @review.command("approve")
@@ -152,15 +152,22 @@ def approve(
 @review.command("withhold")
 @click.argument("report")
 @click.option("--cluster", "clusters", multiple=True, required=True, help="A cluster to hide; may be given again.")
-@click.option("--by", required=True, help="Your name.")
 @click.option("--reason", default="", help="Why.")
-@home_option
-@json_option
-def withhold(report: str, clusters: tuple[str, ...], by: str, reason: str, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
-    """Hide more of a lot: the clusters' counts shrink to orders of magnitude, and what waited is void."""
+@_decision_options
+def withhold(
+    report: str,
+    clusters: tuple[str, ...],
+    reason: str,
+    home_folder: Path,
+    by: str,
+    passphrase_file: Path | None,
+    as_json: bool,  # noqa: FBT001 - click hands flags over
+) -> None:
+    """Hide more of a lot, by signature: the clusters' counts shrink to orders of magnitude; what waited is void."""
     home = open_home(home_folder)
     item = find_item(review_items(home), report)
-    new = acts.withhold(home, item, clusters, by=by, at=_now(), reason=reason)
+    key = _steward_key(home, passphrase_file)
+    new = acts.withhold(home, item, clusters, by=by, at=_now(), key=key, reason=reason)
     _receipt(home, [find_item(review_items(home), new.payload_sha256)], "Withheld; this waits now", as_json=as_json)
 
 
@@ -187,15 +194,20 @@ def refuse(
 
 @review.command("offer-again")
 @click.argument("report")
-@click.option("--by", required=True, help="Your name.")
 @click.option("--reason", required=True, help="Why.")
-@home_option
-@json_option
-def offer_again(report: str, by: str, reason: str, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
-    """Let the lot of a refused REPORT be offered again: it waits anew once the coordinator has asked."""
+@_decision_options
+def offer_again(
+    report: str,
+    reason: str,
+    home_folder: Path,
+    by: str,
+    passphrase_file: Path | None,
+    as_json: bool,  # noqa: FBT001 - click hands flags over
+) -> None:
+    """Let the lot of a refused REPORT be offered again, by signature: it waits anew once the coordinator has asked."""
     home = open_home(home_folder)
     item = find_item(review_items(home), report)
-    acts.offer_again(home, item, by=by, at=_now(), reason=reason)
+    acts.offer_again(home, item, by=by, at=_now(), key=_steward_key(home, passphrase_file), reason=reason)
     _receipt(home, [item], "To be offered again", as_json=as_json)
 
 

@@ -15,6 +15,7 @@ from site_agent.home import Home
 from site_agent.release.decisions import Held, State
 from site_agent.release.disclosure import judge
 from site_agent.release.earlier_releases import EarlierRelease
+from site_agent.release.site_records import HeldBackBy
 from site_agent.release.verdicts import Outcome, Verdict
 from site_agent.release.withheld_clusters import is_magnitude, withhold_clusters
 
@@ -109,21 +110,33 @@ def review_items(home: Home) -> tuple[ReviewItem, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldBackLine:
-    """One lot that a rule held back when the site was last asked about a study."""
+    """One lot that was not offered when the site was last asked about a study; ``by``: what held it back."""
 
     study: StudyId
     at: str
     lot_name: str
+    by: str
     reasons: tuple[str, ...]
+
+    @property
+    def why(self) -> str:
+        """All reasons, in one line."""
+        return " ".join(self.reasons) if self.by == HeldBackBy.RULE.value else "; ".join(self.reasons)
 
 
 def held_back_lines(home: Home) -> tuple[HeldBackLine, ...]:
-    """Return the lots that never reached the airlock because a rule fails, with all the reasons."""
+    """Return the lots that never reached the airlock, by a rule or by the study's quality limits, with all reasons."""
     lines = []
     for record in home.records.held_back():
         names = home.own_names(record.study)
         lines += [
-            HeldBackLine(study=record.study, at=record.at, lot_name=names.get(lot.lot, lot.lot), reasons=lot.reasons)
+            HeldBackLine(
+                study=record.study,
+                at=record.at,
+                lot_name=names.get(lot.lot, lot.lot),
+                by=lot.by.value,
+                reasons=lot.reasons,
+            )
             for lot in record.lots
         ]
     return tuple(lines)

@@ -128,8 +128,8 @@ def confirm_page(
             f"Withhold clusters of lot {lot}?",
             f"To be withheld: {', '.join(state.chosen)}. {_WITHHOLDING}",
             "withhold clusters",
-            "Withhold",
-            "",
+            "Sign and withhold",
+            Meaning.CLUSTERS_WITHHELD.value,
         ),
     }
     heading, consequence, action, button, meaning = texts[act]
@@ -144,7 +144,6 @@ def confirm_page(
         action=action,
         button=button,
         meaning=meaning,
-        signs=act != "withhold",
         reason_required=act == "refuse" or (act == "approve" and bool(warnings)),
         warnings=warnings if act == "approve" else [],
         after=after is not None,

@@ -14,6 +14,7 @@ from shared.errors import InputError, RefusedError
 from shared.runtime.console import json_option, print_json, print_table, remark
 from shared.runtime.files import PRIVATE, write_atomically
 from site_agent.home import POLICY_FILE, Home, open_home
+from site_agent.release.standing_decisions import verify_decisions
 from site_agent.review.commands import home_option
 
 _PATH: Final = click.Path(path_type=Path)
@@ -148,15 +149,19 @@ def log_verify(home_folder: Path, given: tuple[Path, ...], as_json: bool) -> Non
     """Find any entry that was changed, removed, added or moved, and any end that a checkpoint saw and is gone.
 
     Checkpoints are taken from the home's checkpoints/ and from the files given; those of other sites are passed over.
+    Of every decision in the airlock the steward's signature is looked at too.
     """
     home = open_home(home_folder)
     checkpoints = [each for each in home.checkpoints(*given) if each.site == home.site]
     entries = home.ledger().verify(checkpoints)
     covered = max((checkpoint.length for checkpoint in checkpoints), default=0)
+    decisions = verify_decisions(home.airlock().persons_decisions(), home.site, home.steward())
     if as_json:
-        print_json({"success": True, "entries": len(entries), "checkpoints": len(checkpoints), "covered": covered})
+        found = {"entries": len(entries), "checkpoints": len(checkpoints), "covered": covered, "decisions": decisions}
+        print_json({"success": True, **found})
         return
     click.echo(f"The ledger holds: {len(entries)} entries, {covered} of them countersigned by the coordinator.")
+    click.echo(f"The airlock holds: {decisions} decisions, each signed by the steward.")
     if covered < len(entries):
         remark("entries after the last checkpoint could be cut from the end unseen, until the next one comes")
 

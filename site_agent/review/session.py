@@ -208,11 +208,11 @@ class Session:
     def _done(self, act: str, item: ReviewItem, typed: Mapping[str, str], chosen: tuple[str, ...]) -> Response:
         by, reason, now = typed.get("by", ""), typed.get("reason", ""), self.clock()
         try:
+            key = self.home.steward_key(typed.get("passphrase", ""))
             if act == "withhold":
-                new = acts.withhold(self.home, item, chosen, by=by, at=now, reason=reason)
+                new = acts.withhold(self.home, item, chosen, by=by, at=now, key=key, reason=reason)
                 self._said = "Withheld. The report that waited is void; this one waits in its place."
                 return _redirect(f"/report/{new.payload_sha256}")
-            key = self.home.steward_key(typed.get("passphrase", ""))
             if act == "approve":
                 acts.approve(self.home, item, by=by, at=now, key=key, reason=reason)
                 self._said = f"Approved by {by.strip()}. It leaves when the coordinator asks next."

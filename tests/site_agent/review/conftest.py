@@ -4,19 +4,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner, Result
 
+from protocol.errors import ErrorCode
+from protocol.exchange import Ask, Reply
 from protocol.policy import write_policy
 from protocol.pseudonyms import NameKind, pseudonym
+from protocol.queries import Answer
 from protocol.report import LotReport
+from protocol.roster import Roster, SiteKey, open_answer
 from protocol.signing import SigningKey
+from shared.runtime.console import CommandGroup
 from shared.runtime.files import write_atomically
 from site_agent.agent import Agent, ReportSource, SiteIdentity
 from site_agent.cells.lots import LOT_COLUMNS
 from site_agent.home import Home, create_home
 from site_agent.release.decisions import Held
-from tests.study_parts import COORDINATOR, KYOTO, STUDY, THREE_LOTS, Lots, make_policy
+from site_agent.review.commands import home_group, review, terms
+from site_agent.review.model import ReviewItem, find_item, review_items
+from site_agent.review.record_commands import log, policy
+from tests.study_parts import COORDINATOR, KYOTO, NOW, STUDY, THREE_LOTS, Lots, make_ask, make_plan, make_policy
 
+WHO = "A. Steward"
+PLAN = make_plan()
 PASSPHRASE = "four words of passphrase"  # noqa: S105 - of a test's key
 
 
@@ -68,3 +80,47 @@ def name_of() -> Callable[[Home, LotReport], str]:
         return own[report.lot]
 
     return name
+
+
+def said(a_home: AHome, ask: Ask | None = None) -> tuple[Answer, Reply]:
+    reply = a_home.agent.answer(ask or make_ask(PLAN), NOW)
+    assert isinstance(reply, Reply)
+    key = a_home.home.site_key().verifying_key.to_hex()
+    roster = Roster(study=STUDY, coordinator=COORDINATOR.verifying_key.to_hex(), sites=(SiteKey(site=KYOTO, key=key),))
+    return open_answer(reply.answer, roster, KYOTO).message, reply
+
+
+@pytest.fixture
+def waiting(a_home: AHome) -> AHome:
+    answer, _ = said(a_home)
+    assert answer.code is ErrorCode.AWAITING_STEWARD
+    return a_home
+
+
+def items_of(a_home: AHome) -> tuple[ReviewItem, ...]:
+    return review_items(a_home.home)
+
+
+def item_named(a_home: AHome, name: str) -> ReviewItem:
+    return find_item(items_of(a_home), name)
+
+
+@click.group(cls=CommandGroup)
+def site() -> None:
+    """Stand in for the site's root group."""
+
+
+for command in (review, policy, log, terms, home_group):
+    site.add_command(command)
+
+
+@pytest.fixture
+def run(a_home: AHome, tmp_path: Path) -> Callable[..., Result]:
+    passphrase = tmp_path / "passphrase"
+    write_atomically(passphrase, PASSPHRASE.encode() + b"\n", mode=0o600)
+
+    def invoke(*arguments: str, signs: bool = False) -> Result:
+        by = ("--by", WHO, "--passphrase-file", str(passphrase)) if signs else ()
+        return CliRunner().invoke(site, [*arguments, "--home", str(a_home.home.folder), *by])
+
+    return invoke

@@ -5,35 +5,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
 from protocol.codec import sha256
 from protocol.envelopes import PayloadType
 from protocol.errors import ErrorCode
-from protocol.exchange import Ask, Reply
+from protocol.exchange import Ask
 from protocol.identifiers import StudyId
 from protocol.ledger import LedgerEvent, checkpoint_of
 from protocol.policy import EffectiveRules, write_policy
-from protocol.queries import Answer, AnswerStatus
-from protocol.roster import Roster, SiteKey, open_answer
+from protocol.queries import AnswerStatus
 from protocol.signing import SigningKey
 from shared.errors import InputError, RefusedError
-from shared.runtime.console import CommandGroup
 from shared.runtime.files import write_atomically
 from site_agent.home import Home
 from site_agent.release.decisions import Provenance, State
 from site_agent.release.offers import Offer
 from site_agent.review import acts
-from site_agent.review.commands import home_group, review, terms
-from site_agent.review.model import ReviewItem, find_item, review_items
-from site_agent.review.record_commands import log, policy
+from site_agent.review.model import find_item
 from site_agent.review.shown import headline
-from tests.site_agent.review.conftest import PASSPHRASE, AHome
+from tests.site_agent.review.conftest import WHO, AHome, item_named, items_of, said, site
 from tests.study_parts import (
     COORDINATOR,
-    KYOTO,
     NOW,
     STRANGER,
     STUDY,
@@ -48,7 +42,6 @@ from tests.study_parts import (
 )
 
 PLAN, OTHER = make_plan(), make_plan(study=StudyId("another-study"))
-WHO = "A. Steward"
 
 
 class Known:
@@ -65,29 +58,6 @@ class Known:
             )
             for lot, (cells, counts) in self._lots.items()
         ]
-
-
-def said(a_home: AHome, ask: Ask | None = None) -> tuple[Answer, Reply]:
-    reply = a_home.agent.answer(ask or make_ask(PLAN), NOW)
-    assert isinstance(reply, Reply)
-    key = a_home.home.site_key().verifying_key.to_hex()
-    roster = Roster(study=STUDY, coordinator=COORDINATOR.verifying_key.to_hex(), sites=(SiteKey(site=KYOTO, key=key),))
-    return open_answer(reply.answer, roster, KYOTO).message, reply
-
-
-@pytest.fixture
-def waiting(a_home: AHome) -> AHome:
-    answer, _ = said(a_home)
-    assert answer.code is ErrorCode.AWAITING_STEWARD
-    return a_home
-
-
-def items_of(a_home: AHome) -> tuple[ReviewItem, ...]:
-    return review_items(a_home.home)
-
-
-def item_named(a_home: AHome, name: str) -> ReviewItem:
-    return find_item(items_of(a_home), name)
 
 
 def test_the_steward_sees_the_exact_bytes_and_the_lots_own_name_beside_them(waiting: AHome) -> None:
@@ -148,7 +118,7 @@ def test_a_refusal_needs_a_reason_and_is_final(waiting: AHome) -> None:
 
 def test_withholding_voids_what_waited_and_holds_for_what_is_computed_again(waiting: AHome) -> None:
     item = item_named(waiting, "BM-01")
-    new = acts.withhold(waiting.home, item, ["c2"], by=WHO, at=NOW)
+    new = acts.withhold(waiting.home, item, ["c2"], by=WHO, at=NOW, key=waiting.steward)
     assert waiting.home.airlock().find(item.held.payload_sha256).state is State.VOIDED
     assert (new.report.counts[2].low, new.report.counts[2].high) == (100, 999)
     assert (new.report.cells_after_qc.low, new.report.cells_after_qc.high) == (1_000, 1_899)
@@ -170,10 +140,12 @@ def test_withholding_what_is_withheld_and_unknown_clusters_are_refused(waiting: 
     item = item_named(waiting, "BM-01")
     for clusters in ([], ["no such cluster"]):
         with pytest.raises(InputError, match="clusters of the atlas"):
-            acts.withhold(waiting.home, item, clusters, by=WHO, at=NOW)
-    new = acts.withhold(waiting.home, item, ["c2"], by=WHO, at=NOW)
+            acts.withhold(waiting.home, item, clusters, by=WHO, at=NOW, key=waiting.steward)
+    new = acts.withhold(waiting.home, item, ["c2"], by=WHO, at=NOW, key=waiting.steward)
     with pytest.raises(RefusedError, match="nothing would change"):
-        acts.withhold(waiting.home, find_item(items_of(waiting), new.payload_sha256), ["c2"], by=WHO, at=NOW)
+        acts.withhold(
+            waiting.home, find_item(items_of(waiting), new.payload_sha256), ["c2"], by=WHO, at=NOW, key=waiting.steward
+        )
 
 
 def test_a_changed_lot_voids_the_approval_of_the_old_bytes(waiting: AHome) -> None:
@@ -264,7 +236,7 @@ def test_a_lot_that_a_rule_held_back_is_told_with_its_reason(a_home: AHome, run:
     assert "Fewer than 50 cells" in run("review", "held-back").stdout
     a_home.source = Lots(THREE_LOTS)
     said(a_home)
-    assert run("review", "held-back").stdout == "No lot was held back by a rule.\n"
+    assert run("review", "held-back").stdout == "No lot was held back.\n"
 
 
 def test_a_refused_lot_waits_again_only_once_a_steward_lets_it(waiting: AHome, run: Callable[..., Result]) -> None:
@@ -273,10 +245,12 @@ def test_a_refused_lot_waits_again_only_once_a_steward_lets_it(waiting: AHome, r
         act(waiting.home, item_named(waiting, name), by=WHO, at=NOW, key=waiting.steward, reason="as agreed")
     assert len(said(waiting)[1].reports) == 2
     with pytest.raises(RefusedError, match="was refused"):
-        acts.offer_again(waiting.home, item_named(waiting, "BM-01"), by=WHO, at=NOW, reason="why not")
-    assert run("review", "offer-again", "BM-02", "--by", WHO, "--reason", " ").exit_code == 1
+        acts.offer_again(
+            waiting.home, item_named(waiting, "BM-01"), by=WHO, at=NOW, key=waiting.steward, reason="why not"
+        )
+    assert run("review", "offer-again", "BM-02", "--reason", " ", signs=True).exit_code == 1
     assert len(said(waiting)[1].reports) == 2
-    assert run("review", "offer-again", "BM-02", "--by", WHO, "--reason", "the audit is over").exit_code == 0
+    assert run("review", "offer-again", "BM-02", "--reason", "the audit is over", signs=True).exit_code == 0
     assert said(waiting)[0].code is ErrorCode.AWAITING_STEWARD
     again = item_named(waiting, "BM-02")
     assert (again.held.report.version, again.held.state) == (2, State.PENDING)
@@ -321,27 +295,6 @@ def test_nothing_is_computed_before_the_terms_are_accepted(a_home: AHome, run: C
     assert said(a_home, ask())[0].code is ErrorCode.TERMS_NOT_ACCEPTED
 
 
-@click.group(cls=CommandGroup)
-def site() -> None:
-    """Stand in for the site's root group."""
-
-
-for command in (review, policy, log, terms, home_group):
-    site.add_command(command)
-
-
-@pytest.fixture
-def run(a_home: AHome, tmp_path: Path) -> Callable[..., Result]:
-    passphrase = tmp_path / "passphrase"
-    write_atomically(passphrase, PASSPHRASE.encode() + b"\n", mode=0o600)
-
-    def invoke(*arguments: str, signs: bool = False) -> Result:
-        by = ("--by", WHO, "--passphrase-file", str(passphrase)) if signs else ()
-        return CliRunner().invoke(site, [*arguments, "--home", str(a_home.home.folder), *by])
-
-    return invoke
-
-
 def test_the_terminal_walk_from_waiting_to_approved(waiting: AHome, run: Callable[..., Result]) -> None:
     listed = json.loads(run("review", "--json").stdout)
     assert {each["state"] for each in listed} == {"pending"}
@@ -351,7 +304,7 @@ def test_the_terminal_walk_from_waiting_to_approved(waiting: AHome, run: Callabl
     assert held.payload_sha256 in shown.stdout
     assert "your name: BM-01" in shown.stdout
     assert run("review", "approve", "BM-01", "BM-02", signs=True).exit_code == 0
-    withheld = run("review", "withhold", "BM-03", "--cluster", "c2", "--by", WHO)
+    withheld = run("review", "withhold", "BM-03", "--cluster", "c2", signs=True)
     assert "Withheld; this waits now" in withheld.stdout
     refused = run("review", "refuse", "BM-03", "--reason", "not ours to give", signs=True)
     assert "Refused: lot BM-03" in refused.stdout
@@ -431,7 +384,7 @@ def test_any_damage_to_the_ledger_is_found(
 ) -> None:
     _keep_checkpoint(waiting.home, COORDINATOR)
     sound = run("log", "verify", "--json")
-    assert json.loads(sound.stdout) == {"success": True, "entries": 6, "checkpoints": 1, "covered": 6}
+    assert json.loads(sound.stdout) == {"success": True, "entries": 6, "checkpoints": 1, "covered": 6, "decisions": 0}
     assert "asked" in run("log", "show").stdout
     damage(waiting.home.folder / "ledger")
     assert run("log", "verify").exit_code == 1

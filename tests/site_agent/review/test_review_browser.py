@@ -159,7 +159,8 @@ def test_a_steward_walks_from_the_list_to_the_receipt_by_keyboard_without_script
     _wait_for(browser, "Withhold clusters of lot BM-2026-014?")
     _picture(browser, "review-withhold", height=1000)
     _type(browser, "by", "A. Steward")
-    _press(browser, "Withhold")
+    _type(browser, "passphrase", PASSPHRASE)
+    _press(browser, "Sign and withhold")
     _wait_for(browser, "Withheld. The report that waited is void")
 
     _press(browser, "Approve ...")

@@ -203,7 +203,7 @@ def test_withholding_shows_what_would_wait_and_then_does_it(browser: Browser, wa
     preview = browser.get(target)
     assert "100 to 999" in preview
     assert states(waiting) == PENDING
-    done = browser.post(f"{place}/withhold", {**browser.form(target), "by": "A. Steward"})
+    done = browser.post(f"{place}/withhold", signed(browser.form(target)))
     assert dict(done.headers)["Location"] == place_of(waiting, "BM-01") != place
     assert states(waiting).count(State.VOIDED) == 1
     assert "A newer report of this lot took its place" in browser.get(place)
@@ -246,7 +246,8 @@ def test_the_list_tells_what_a_rule_held_back(waiting: AHome) -> None:
     browser = Browser(Session(home=waiting.home, host=HOST, clock=lambda: NOW, idle_minutes=15))
     browser.open()
     page = browser.get("/")
-    assert "Held back by a rule" in page
+    assert "Not offered" in page
+    assert "disclosure rule" in page
     assert "Fewer than 50 cells are certain." in page
 
 
