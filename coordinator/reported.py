@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from coordinator.modules.marker_table import marker_table
 from coordinator.study_data import AttributeTable, FloatArray, LotQualityTable, PotencyReplicates, StudyData
 from protocol.plan import StudyPlan
 from protocol.report import LotReport
@@ -106,6 +107,8 @@ def _tabulated(plan: StudyPlan, reports: Sequence[LotReport]) -> StudyData:
             for endpoint in plan.endpoints
         },
         attributes=_attributes(plan, reports),
+        arms=None if plan.modules.comparability is None else tuple(report.arm for report in reports),
+        markers=marker_table(plan, reports),
         quality=LotQualityTable(
             median_counts=np.array([q.median_counts for q in quality], dtype=np.float64),
             median_genes=np.array([q.median_genes for q in quality], dtype=np.float64),

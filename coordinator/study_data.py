@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.modules.comparability import Arm
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -38,6 +40,27 @@ class AttributeTable:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class MarkerTable:
+    """Moments of the plan's G genes by lot and cluster; ``cells`` is 0 where a cluster sent none.
+
+    NaN where the lot's file lacks the gene. Where ``few``, too few cells express it to tell more, and the numbers are
+    what stands for them. ``high_clusters`` says of which cluster each of P predictors counts marker-high cells (None:
+    of the lot), between ``high_low`` and ``high_high``, -1 where that is not known.
+    """
+
+    genes: tuple[str, ...]
+    cells: IntArray  # (n_lots, n_clusters)
+    mean: FloatArray  # (n_lots, n_clusters, G) of log1p(1e4 x / library size)
+    m2: FloatArray  # (n_lots, n_clusters, G) sum of squares centred on the mean
+    sum_expm1: FloatArray  # (n_lots, n_clusters, G)
+    nonzero: FloatArray  # (n_lots, n_clusters, G) cells
+    few: BoolArray  # (n_lots, n_clusters, G)
+    high_clusters: tuple[int | None, ...] = ()
+    high_low: IntArray  # (n_lots, P)
+    high_high: IntArray  # (n_lots, P)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StudyData:
     """Lots by clusters, with potency. Lots are sorted by (site, lot): no order of arrival shows.
 
@@ -60,5 +83,7 @@ class StudyData:
     potency: Mapping[str, PotencyReplicates]  # by endpoint
     quality: LotQualityTable | None = None
     attributes: AttributeTable | None = None
+    arms: tuple[Arm | None, ...] | None = None  # of the module comparability
+    markers: MarkerTable | None = None
     counted: bool = True  # false where only shares were known: what depends on the number of cells is not defined
     noise_epsilon: FloatArray | None = None  # (n_lots,) of the noise on a lot's counts; NaN: none. None: no lot has any

@@ -2,7 +2,7 @@
 
 Rules
 -----
-- Which tissues can speak is decided first, from composition alone; no potency is read before that.
+- Which tissues can speak is decided first, from composition and marker moments alone; no potency is read before that.
 - Each eligible tissue is tested by itself, and all eligible tissues together, stratified: tissues never mix.
 - Strata are the plan's, or those that it declares for validation; tissue always parts them.
 - What cannot be tested says why: ``holds`` is null, not false.
@@ -14,9 +14,10 @@ from typing import assert_never
 
 import numpy as np
 
+from coordinator.modules.marker_rule import tissue_expresses
 from coordinator.study_data import StudyData
 from coordinator.units import doubled_cells, rows_of_cohorts, units_of
-from protocol.plan import Alternative, AnalysisPlan, Cohort, Endpoint, Strata
+from protocol.plan import Alternative, AnalysisPlan, Cohort, Endpoint, Strata, ValidationPlan
 from protocol.results import ExcludedLot, ValidationRow
 from shared.errors import DesignError
 from shared.statistics.association import associate
@@ -58,7 +59,7 @@ def validate(
         out += outside
         for found in discovered:
             column = data.clusters.index(found.cluster)
-            tissues = eligible_tissues(data, rows, column, plan.validation.minimum_share)
+            tissues = eligible_tissues(data, rows, column, plan.validation)
             for tissue in tissues:
                 here = [row for row in rows if data.tissues[row] == tissue.tissue]
                 answer, left_out = _tested(data, here, cohort, plan, found, tissue, threads=threads)
@@ -76,21 +77,24 @@ def validate(
     return answers, out
 
 
-def eligible_tissues(data: StudyData, rows: Sequence[int], column: int, minimum_share: float) -> list[Eligible]:
-    """Return which tissues can speak on a cluster, sorted by name: its median share over the lots is large enough."""
+def eligible_tissues(data: StudyData, rows: Sequence[int], column: int, rules: ValidationPlan) -> list[Eligible]:
+    """Return which tissues can speak on a cluster, sorted by name: its share is large enough and its marker expressed.
+
+    Both are medians over the tissue's lots, of composition and moments alone.
+    """
     cells, totals = doubled_cells(data)
     share = shares(cells[:, [column]], totals)[:, 0]
     result = []
     for tissue in sorted({data.tissues[row] for row in rows}):
         here = [row for row in rows if data.tissues[row] == tissue]
         median = float(np.median(share[here]))
-        result.append(
-            Eligible(
-                tissue=tissue,
-                eligible=median >= minimum_share,
-                reason=f"median share {median:.2%} over {len(here)} lots, at least {minimum_share:.2%} asked",
-            )
-        )
+        present = median >= rules.minimum_share
+        reason = f"median share {median:.2%} over {len(here)} lots, at least {rules.minimum_share:.2%} asked"
+        expressed = True
+        if rules.marker is not None:
+            expressed, why = tissue_expresses(data, here, column, rules.marker)
+            reason = f"{reason}; {why}"
+        result.append(Eligible(tissue=tissue, eligible=present and expressed, reason=reason))
     return result
 
 

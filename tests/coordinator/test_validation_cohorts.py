@@ -13,6 +13,7 @@ from protocol.plan import Alternative, AnalysisPlan, Cohort, CohortRole, Endpoin
 from protocol.results import ResultSet, ValidationRow
 
 _VEGF = EndpointId("vegf")
+RULE = ValidationPlan(minimum_share=0.01)
 
 
 def _data(*, validation_slope: float = 1.0) -> StudyData:
@@ -97,7 +98,7 @@ def test_eligibility_does_not_look_at_potency() -> None:
     data = _data()
     blind = replace(data, potency={})
     rows = [row for row, cohort in enumerate(data.cohorts) if cohort == "validation"]
-    assert eligible_tissues(data, rows, 0, 0.01) == eligible_tissues(blind, rows, 0, 0.01)
+    assert eligible_tissues(data, rows, 0, RULE) == eligible_tissues(blind, rows, 0, RULE)
 
 
 def test_the_other_direction_does_not_hold() -> None:
