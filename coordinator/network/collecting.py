@@ -36,6 +36,7 @@ from shared.runtime.files import write_atomically
 ROSTER_FILE: Final = "roster.json"
 ENVELOPES_FOLDER: Final = "envelopes"
 ONLINE: Final = "online"
+_SHOW_SECONDS: Final = 10.0
 
 Events = Mapping[SiteId, CollectionEvent | None]
 
@@ -106,7 +107,7 @@ def collect(
     again : bool
         Whether sites that refused are asked once more, in the first round.
     show : callable
-        Called after each round.
+        Called after each round, and in a long one now and then.
     log : callable
         Takes lines for the coordinator's log.
 
@@ -122,7 +123,7 @@ def collect(
     end, first = time.monotonic() + deadline_seconds, True
     while True:
         try:
-            _one_round(home, record, enrolments, store, end=end, again=again and first, log=log)
+            _one_round(home, record, enrolments, store, end=end, again=again and first, show=show, log=log)
         except (RoundBrokenError, InputError) as error:  # the service may be between two lives
             if isinstance(error, NoRoomError) or (first and isinstance(error, InputError)):
                 raise  # a person must act; what was kept is kept, and the same command goes on there
@@ -144,6 +145,7 @@ def _one_round(
     *,
     end: float,
     again: bool,
+    show: Callable[[Collecting], None],
     log: Callable[[str], None],
 ) -> None:
     """Ask, once, the sites that are online and have yet to deliver; nothing is started where there is none."""
@@ -174,12 +176,26 @@ def _one_round(
         reply_seconds=float(home.settings.reply_seconds),
         sites_at_once=home.settings.sites_at_once,
         may_ask=lambda: time.monotonic() < end,
+        kept=_NowAndThen(lambda: show(standing(home, study))),
         ask_refused=again,
         terms=record.terms,
         keep_checkpoint=lambda name, data: write_atomically(home.study(study) / CHECKPOINTS_FOLDER / name, data),
     )
     with superlink.grid() as grid:
         collect_round(run, grid)
+
+
+class _NowAndThen:
+    """Does its work when it is called, but not again within ten seconds."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._at = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._at >= _SHOW_SECONDS:
+            self._work()
+            self._at = time.monotonic()
 
 
 def _in_turn(

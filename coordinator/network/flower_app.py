@@ -44,7 +44,8 @@ class CollectionRun:
     """All that a collection needs, given from outside: keys, the store, the clock, the source of nonces.
 
     ``nodes`` are asked in their order, ``sites_at_once`` at a time, and none any more once ``may_ask`` says no.
-    ``keep_checkpoint`` is given, by a name of its own, each countersignature of where a site's ledger ended (SPEC 6.3).
+    ``kept`` is called after each answer that was kept. ``keep_checkpoint`` is given, by a name of its own, each
+    countersignature of where a site's ledger ended (SPEC 6.3).
     """
 
     study: Believed[StudyPlan]
@@ -60,6 +61,7 @@ class CollectionRun:
     sites_at_once: int = 32
     may_ask: Callable[[], bool] = lambda: True
     wait: Callable[[float], None] = time.sleep
+    kept: Callable[[], None] = lambda: None
     ask_refused: bool = False
     keep_checkpoint: Callable[[str, bytes], None] | None = None
     terms: bytes | None = None
@@ -163,6 +165,7 @@ def _keep(run: CollectionRun, query: OutgoingQuery, reply: Message | None) -> No
             f"{event.site}: {event.state}, {event.lots} lots" + (f" ({received.detail})" if received.detail else "")
         )
     run.store.append_event(study, event.to_line())
+    run.kept()
 
 
 def _contents(reply: Message | None) -> tuple[bytes | None, Sequence[bytes], ErrorCode | None]:
