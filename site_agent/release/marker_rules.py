@@ -5,7 +5,7 @@ two or three, mean, sum of squares and sum of counts are as many equations as un
 t = max(the small-count threshold, 10), under every profile:
 
 1. A cluster sends moments if its count leaves exactly, by itself, and is at least the plan's minimum. Where a count is
-   hidden, in steps, withheld or noised, its moments would tell it.
+   hidden, in steps or withheld, its moments would tell it; where counts bear noise, no cluster sends any.
 2. A gene that 1 to t - 1 cells of the cluster express sends none of its moments; that it is such a gene does leave.
    Where 1 to t - 1 cells do not express it, the number of those that do stays.
 3. A number of marker-high cells is hidden like any small count, and so is what it leaves of the next larger number that
@@ -56,6 +56,8 @@ def released_markers(
         The rules in force; the plan asks for markers.
     """
     plan = _plan(rules)
+    if rules.noise is not None:  # exact numbers of cells would undo the noise on the counts (SPEC 5.13)
+        moments = high_cells = None
     clusters = tuple(
         _nothing(place, len(plan.genes))
         if moments is None or not _may_send(part, plan, rules)
@@ -295,12 +297,12 @@ def _high_offences(report: LotReport, markers: LotMarkers, rules: EffectiveRules
 def _differing(report: LotReport, earlier: Sequence[EarlierRelease]) -> tuple[str, ...]:
     """Return the parts of the moments that a release before makes dangerous."""
     mine = report.markers
-    if mine is None or not _tells(mine):
+    if mine is None or not tells_of_cells(mine):
         return ()
     names: set[str] = set()
     for release in earlier:
         theirs = release.report.markers
-        if theirs is None or not _tells(theirs):
+        if theirs is None or not tells_of_cells(theirs):
             continue
         if not release.same_cells or release.report.atlas_sha256 != report.atlas_sha256:
             return (_FIELD,)
@@ -328,7 +330,10 @@ def _nested(one: HighCells, other: HighCells) -> bool:
     return None in {one.cluster, other.cluster}
 
 
-def _tells(markers: LotMarkers) -> bool:
+def tells_of_cells(markers: LotMarkers | None) -> bool:
+    """Return whether markers hold any number that is exact for the lot's cells."""
+    if markers is None:
+        return False
     return any(each.cells for each in markers.clusters) or any(map(_is_told, markers.high_cells))
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from protocol.policy import EffectiveRules, NoisePolicy
 from protocol.report import LotReport
+from site_agent.release.marker_rules import tells_of_cells
 from site_agent.release.noise import noised_counts
 from site_agent.release.noise_book import NoiseStanding, within_budget
 from site_agent.release.suppression import hide_small_counts, named_parts, table_of
@@ -34,7 +35,7 @@ def judge_noise(report: LotReport, rules: EffectiveRules, standing: NoiseStandin
         return passed(RuleId.NOISE, "The site's policy asks for no noise.")
     if said is None or said.epsilon != noise.epsilon_per_release:
         return failed(RuleId.NOISE, (_FIELD,), "The site's policy asks for other noise than the report names.")
-    if report.markers is not None:
+    if tells_of_cells(report.markers):
         return failed(RuleId.NOISE, ("markers",), "The module markers tells of cells by number, which noise hides.")
     untrue = _not_of_the_draw(report, rules, standing)
     if untrue:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from protocol.modules.markers import LotMarkers
+from protocol.modules.markers import ClusterMoments, HighCells, LotMarkers
 from protocol.policy import EffectiveRules
 from protocol.report import Count, CountNoise, LotReport
 from shared.errors import InternalError
@@ -15,6 +15,7 @@ from site_agent.release.disclosure import judge
 from site_agent.release.earlier_releases import EarlierRelease
 from site_agent.release.gate import release
 from site_agent.release.noise_book import NoiseStanding
+from site_agent.release.noise_rule import judge_noise
 from site_agent.release.summaries import pad
 from site_agent.release.verdicts import Outcome, RuleId
 from site_agent.release.withheld_clusters import withhold_clusters
@@ -84,15 +85,20 @@ def test_a_withheld_cluster_leaves_under_noise_as_the_magnitude_of_what_was_draw
     assert failures(widened, rules, book.standing(offer.provenance)) == set()
 
 
-def test_a_module_that_tells_numbers_of_cells_does_not_leave_under_noise() -> None:
+def test_moments_and_marker_high_cells_which_tell_true_numbers_of_cells_do_not_leave_under_noise() -> None:
     rules, book = rules_of(make_policy()), make_book()
     offer = NoisyLots(book).offer("BM-01", rules)
-    told = offer.report.model_copy(update={"markers": LotMarkers.model_construct()})
-    verdicts = judge(pad(offer.report), rules, lots_offered=2, noise=book.standing(offer.provenance))
-    assert all(verdict.outcome is Outcome.PASS for verdict in verdicts)
-    from site_agent.release.noise_rule import judge_noise  # noqa: PLC0415 - the whole judgement needs whole markers
-
-    assert judge_noise(told, rules, book.standing(offer.provenance)).outcome is Outcome.FAIL
+    standing = book.standing(offer.provenance)
+    empty = ClusterMoments(cluster=0, cells=0, mean=(None,), m2=(None,), sum_expm1=(None,), nonzero=(None,))
+    moments = empty.model_copy(update={"cells": 600, "mean": (1.0,), "m2": (1.0,), "sum_expm1": (1.0,)})
+    high = HighCells(gene="LRRC75A", cluster=0, threshold=1.0, low=41, high=41)
+    for markers, outcome in (
+        (LotMarkers(clusters=(empty,)), Outcome.PASS),
+        (LotMarkers(clusters=(moments,)), Outcome.FAIL),
+        (LotMarkers(clusters=(empty,), high_cells=(high,)), Outcome.FAIL),
+    ):
+        told = offer.report.model_copy(update={"markers": markers})
+        assert judge_noise(told, rules, standing).outcome is outcome
 
 
 def test_the_gate_seals_nothing_under_noise_before_it_is_paid_for() -> None:
