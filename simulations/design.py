@@ -10,18 +10,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.modules.comparability import Arm
 from shared.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Some donors of one site, tissue and cohort; each gives ``lots_per_donor`` lots."""
+    """Some donors of one site, tissue and cohort; each gives ``lots_per_donor`` lots, on one side of a change."""
 
     site: str
     donors: int
     tissue: str = "BM"
     cohort: str = "discovery"
     lots_per_donor: int = 1
+    arm: Arm | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +35,7 @@ class ExpandedDesign:
     donors: tuple[str, ...]
     tissues: tuple[str, ...]
     cohorts: tuple[str, ...]
+    arms: tuple[Arm | None, ...]
     site_index: NDArray[np.int64]
     donor_index: NDArray[np.int64]
     n_sites: int
@@ -66,7 +69,7 @@ def expand(blocks: Sequence[Block]) -> ExpandedDesign:
             "a design: expected at least one block, each with at least one donor and one lot a donor",
             hint="give every block donors >= 1 and lots_per_donor >= 1",
         )
-    rows: list[tuple[str, str, str, str, str]] = []
+    rows: list[tuple[str, str, str, str, str, Arm | None]] = []
     lots_of_site: dict[str, int] = {}
     n_donors = 0
     for block in blocks:
@@ -75,9 +78,9 @@ def expand(blocks: Sequence[Block]) -> ExpandedDesign:
             for _ in range(block.lots_per_donor):
                 number = lots_of_site[block.site] = lots_of_site.get(block.site, 0) + 1
                 lot = f"{block.site}-lot-{number:05d}"
-                rows.append((block.site, lot, f"donor-{n_donors:05d}", block.tissue, block.cohort))
-    rows.sort()
-    sites, lots, donors, tissues, cohorts = (tuple(column) for column in zip(*rows, strict=True))
+                rows.append((block.site, lot, f"donor-{n_donors:05d}", block.tissue, block.cohort, block.arm))
+    rows.sort(key=lambda row: row[:2])
+    sites, lots, donors, tissues, cohorts, arms = zip(*rows, strict=True)
     site_names, site_index = np.unique(np.array(sites), return_inverse=True)
     donor_names, donor_index = np.unique(np.array(donors), return_inverse=True)
     return ExpandedDesign(
@@ -86,6 +89,7 @@ def expand(blocks: Sequence[Block]) -> ExpandedDesign:
         donors=donors,
         tissues=tissues,
         cohorts=cohorts,
+        arms=arms,
         site_index=site_index.astype(np.int64),
         donor_index=donor_index.astype(np.int64),
         n_sites=len(site_names),

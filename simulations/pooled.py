@@ -71,6 +71,7 @@ def pooled_data(source: StudySource, advance: Callable[[], None], *, threads: in
         totals_high=totals,
         potency=_potency(source.plan, lots),
         attributes=_attributes(source.plan, lots),
+        arms=None if source.plan.modules.comparability is None else tuple(each.lot.arm for each in lots),
     )
 
 

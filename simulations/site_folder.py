@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from shared.runtime.files import write_atomically
@@ -21,6 +21,7 @@ class LotRow:
     passage: str
     condition: str
     cohort: str
+    arm: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +52,13 @@ _Row = LotRow | PotencyRow | AttributeRow
 
 
 def _csv(kind: type[_Row], rows: Sequence[_Row]) -> bytes:
+    columns = [field.name for field in fields(kind)]
+    if kind is LotRow and not any(row.arm for row in rows if isinstance(row, LotRow)):
+        columns.remove("arm")  # a study without a change has no such column
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(kind)])
-    writer.writerows(astuple(row) for row in rows)
+    writer.writerow(columns)
+    writer.writerows([getattr(row, column) for column in columns] for row in rows)
     return text.getvalue().encode()
 
 

@@ -37,6 +37,7 @@ from simulations.keys import coordinator_key
 from simulations.new_lots import NEW_LOTS, write_new_lots
 from simulations.potency_truth import VEGF
 from simulations.scenarios import Scenario, scenario_named
+from simulations.scenarios_comparability import change_truth
 from simulations.site_folder import LotRow, write_site_tables
 from simulations.study_folder import ATLAS_FILE, PLAN_FILE, SITES_FOLDER, study_id_of
 from simulations.study_tables import attribute_rows, potency_rows, truth_beside
@@ -210,6 +211,7 @@ def _write_site(whole: WholeStudy, site: SiteId, plan: StudyPlan, folder: Path) 
             passage="5",
             condition="normoxia",
             cohort=study.cohorts[row],
+            arm=study.arms[row] or "",
         )
         for row in rows
     ]
@@ -241,6 +243,7 @@ def _truth(scenario: Scenario, whole: WholeStudy, seed: int) -> bytes:
         "clusters": study.clusters,
         "drivers": [study.clusters[driver] for driver in study.driver_clusters],
         "slope_ln_potency_per_unit_share": scenario.model.slope,
+        **change_truth(scenario),
         **truth_beside(scenario, whole),
         "lots": [
             {
@@ -249,6 +252,7 @@ def _truth(scenario: Scenario, whole: WholeStudy, seed: int) -> bytes:
                 "donor": study.donors[row],
                 "tissue": study.tissues[row],
                 "cohort": study.cohorts[row],
+                **({"arm": study.arms[row]} if study.arms[row] else {}),
                 "cells": study.counts[row].tolist(),
                 "unassigned": int(study.unassigned[row]),
                 "true_shares": [round(share, 9) for share in study.true_shares[row].tolist()],

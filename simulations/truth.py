@@ -23,7 +23,7 @@ and what the assay reports, for a replicate of the lot and for one of the refere
 
 A site's *process* changes what its lots can do; a site's *assay* changes what it reads. The reference standard
 cancels the second, never the first. The driver acts through the lot's true share ``p_l``, not through what was
-counted.
+counted. Lots made after a change of process bear its shifts of composition and potency besides (``Change``).
 """
 
 from collections.abc import Sequence
@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.study_data import PotencyReplicates, StudyData
+from protocol.modules.comparability import Arm
 from simulations.design import Block, expand
 
 FloatArray = NDArray[np.float64]
@@ -61,6 +62,18 @@ class Driver:
 
     cluster: int
     weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What a change of process does to the lots after it.
+
+    ``log_potency`` is added to their log potency beside what their composition does; ``log_shares`` to the logarithms
+    of the parameters of their shares, one a cluster (empty: nothing).
+    """
+
+    log_potency: float = 0.0
+    log_shares: tuple[float, ...] = ()
 
 
 BONE_MARROW = Tissue(name="BM")
@@ -101,6 +114,7 @@ class Model:
     references: int = 3
     outlier_shift: float = 0.0  # added to the residual of one lot, drawn at random
     scale: float = 400.0  # pg/mL at m = 0
+    change: Change = Change()  # of the lots of the arm after
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -121,6 +135,7 @@ class SimulatedStudy:
     donors: tuple[str, ...]
     tissues: tuple[str, ...]
     cohorts: tuple[str, ...]
+    arms: tuple[Arm | None, ...]
     clusters: tuple[str, ...]
     counts: IntArray  # (n_lots, n_clusters)
     unassigned: IntArray  # (n_lots,)
@@ -189,7 +204,12 @@ def simulate_study(model: Model, blocks: Sequence[Block], rng: np.random.Generat
     site_shares /= site_shares.sum(axis=1, keepdims=True)
     first_lot_of_donor = np.unique(design.donor_index, return_index=True)[1]
     donor_shares = _dirichlet_rows(rng, model.donor_concentration * site_shares[first_lot_of_donor])
-    lot_shares = _dirichlet_rows(rng, model.lot_concentration * donor_shares[design.donor_index])
+    lot_parameters = donor_shares[design.donor_index]
+    after = np.array([arm is Arm.AFTER for arm in design.arms])
+    if model.change.log_shares:
+        lot_parameters = lot_parameters * np.exp(np.outer(after, model.change.log_shares))
+        lot_parameters /= lot_parameters.sum(axis=1, keepdims=True)
+    lot_shares = _dirichlet_rows(rng, model.lot_concentration * lot_parameters)
     library_shares = _dirichlet_rows(rng, (1.0 / model.library_icc - 1.0) * lot_shares)
     totals = rng.integers(model.cells_low, model.cells_high, size=n_lots, endpoint=True)
     unassigned_shares = rng.beta(
@@ -209,6 +229,7 @@ def simulate_study(model: Model, blocks: Sequence[Block], rng: np.random.Generat
         + (model.process_sd * rng.standard_normal(design.n_sites))[design.site_index]
         + (model.donor_sd * rng.standard_normal(design.n_donors))[design.donor_index]
         + residual
+        + model.change.log_potency * after
     )
     reading = (
         np.log(model.scale)
@@ -223,6 +244,7 @@ def simulate_study(model: Model, blocks: Sequence[Block], rng: np.random.Generat
         donors=design.donors,
         tissues=design.tissues,
         cohorts=design.cohorts,
+        arms=design.arms,
         clusters=model.clusters,
         counts=cells[:, :-1].astype(np.int64),
         unassigned=cells[:, -1].astype(np.int64),
@@ -258,6 +280,7 @@ def to_study_data(study: SimulatedStudy, *, endpoint: str = "vegf", small_count_
         donors=study.donors,
         tissues=study.tissues,
         cohorts=study.cohorts,
+        arms=study.arms if any(study.arms) else None,
         clusters=study.clusters,
         counts_low=low[:, :-1],
         counts_high=high[:, :-1],

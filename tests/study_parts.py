@@ -12,6 +12,7 @@ from protocol.envelopes import PayloadType, seal
 from protocol.exchange import Ask
 from protocol.identifiers import EndpointId, Sha256, SiteId, StudyId, instant
 from protocol.message import Message
+from protocol.modules.comparability import Arm
 from protocol.plan import (
     AnalysisPlan,
     AtlasReference,
@@ -138,6 +139,7 @@ class ALot:
     passage: int | None = 5
     condition: str = "normoxia"
     period: str | None = "2026-Q3"
+    arm: Arm | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 
 from coordinator.report import texts
+from coordinator.report.comparability_section import edition_comparability
 from coordinator.report.contents import Download
 from coordinator.report.edition import names_one_of
 from coordinator.report.lots import LotView
@@ -41,6 +42,7 @@ def edition_results(results: ResultSet, view: LotView) -> ResultSet:
                 else row
                 for row in results.validation
             ),
+            "comparability": edition_comparability(results.comparability, view.data, view.edition),
         }
     )
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from protocol.modules.attributes import AttributesPlan
+from protocol.modules.comparability import Arm
 from protocol.plan import Cohort, Endpoint, StudyPlan
 from shared.errors import InputError, ProblemsError
 from site_agent.cells.attribute_rows import ATTRIBUTES_FILE, AttributeRow, read_attributes
@@ -24,12 +25,13 @@ from site_agent.cells.potency_rows import PotencyRows, read_potency
 from site_agent.cells.site_tables import Row, Table, read_table
 
 LOT_COLUMNS = ("lot", "donor", "file", "tissue", "product", "passage", "condition", "cohort")
-OPTIONAL_LOT_COLUMNS = ("where", "period", "layer")
+OPTIONAL_LOT_COLUMNS = ("where", "period", "layer", "arm")
 
 _LABEL = re.compile(r"^[^\x00-\x1f\x7f]{1,64}$")
 _SLUG = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
 _PERIOD = re.compile(r"^[0-9]{4}-Q[1-4]$")
 _MAXIMUM_PASSAGE = 1_000
+_ARMS = frozenset({"", *Arm})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,8 @@ class Lot:
         None where the product has none.
     period : str or None
         A quarter such as ``2026-Q3``.
+    arm : Arm or None
+        Whether the lot was made before or after the change that a study on comparability asks about.
     row : int
         The lot's row in ``lots.csv``, for messages.
     """
@@ -76,6 +80,7 @@ class Lot:
     where: tuple[CellFilter, ...] = ()
     layer: str | None = None
     period: str | None = None
+    arm: Arm | None = None
     row: int = 0
 
 
@@ -228,6 +233,9 @@ def _read_lot(row: Row, root: Path, cohorts: Sequence[Cohort] | None) -> tuple[L
     if cells["period"] and not _PERIOD.fullmatch(cells["period"]):
         message = f"expected a quarter, found {cells['period'][:80]!r}"
         found.append(row.problem("period", message, hint="such as 2026-Q3"))
+    if cells["arm"] not in _ARMS:
+        message = f"expected before or after, found {cells['arm'][:80]!r}"
+        found.append(row.problem("arm", message, hint="leave it blank for a lot that is on neither side of the change"))
     where: tuple[CellFilter, ...] = ()
     try:
         where = parse_where(cells["where"])
@@ -247,6 +255,7 @@ def _read_lot(row: Row, root: Path, cohorts: Sequence[Cohort] | None) -> tuple[L
         where=where,
         layer=cells["layer"] or None,
         period=cells["period"] or None,
+        arm=Arm(cells["arm"]) if cells["arm"] else None,
         row=row.number,
     )
     return lot, found

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from protocol.codec import canonical_json, encode
 from protocol.identifiers import EndpointId, Pseudonym, SiteId
+from protocol.modules.comparability import Arm
 from protocol.plan import Endpoint
 from protocol.policy import EffectiveRules, OptionalField
 from protocol.pseudonyms import NameKind, keyed_fingerprint, pseudonym
@@ -101,6 +102,10 @@ class LotDescription(Protocol):
     @property
     def period(self) -> str | None:
         """The quarter, where it is known."""
+
+    @property
+    def arm(self) -> Arm | None:
+        """The side of the change of process, where the lot is on one."""
 
 
 class PotencyMeasurement(Protocol):
@@ -195,6 +200,7 @@ def summarise(
             unassigned=table.unassigned,
             quality=_quality(mapped, rules),
             potency=tuple(_series(rows, rules, named(NameKind.RUN, rows.run)) for rows in potency),
+            arm=None if rules.plan.modules.comparability is None else lot.arm,
             attributes=attribute_values(attributes, rules.plan.modules.attributes),
             markers=(
                 None

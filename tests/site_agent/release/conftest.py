@@ -8,6 +8,7 @@ import pytest
 
 from protocol.identifiers import EndpointId, Sha256, SiteId, StudyId
 from protocol.message import Message
+from protocol.modules.comparability import Arm
 from protocol.plan import (
     AnalysisPlan,
     AtlasReference,
@@ -39,6 +40,7 @@ class ALot:
     passage: int | None = 5
     condition: str = "normoxia"
     period: str | None = "2026-Q3"
+    arm: Arm | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
