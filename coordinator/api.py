@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from coordinator.analysis import AnalysisParameters, analyse, study_card
 from coordinator.attribute_tables import attributes_of_table
 from coordinator.frames import StudyTables, study_tables
 from coordinator.units import doubled_cells, rows_of_cohorts, units_of
 from protocol.modules.asked import Modules
-from protocol.plan import Alternative, AnalysisPlan, CohortRole, Normalisation, Strata, ValidationPlan
+from protocol.modules.comparability import ComparabilityPlan
+from protocol.plan import Alternative, AnalysisPlan, CohortRole, Endpoint, Normalisation, Strata, ValidationPlan
 from protocol.results import ResultSet
 from shared.errors import InputError
 from shared.statistics.composition import shares as shares_of
@@ -31,6 +33,40 @@ if TYPE_CHECKING:
 
 _COLUMNS_OF_A_FIGURE = 3
 _MOST_LEGEND_SITES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A change of process, and by how much potency may differ for lots to count as alike.
+
+    Without a ``justification`` the margin is a placeholder and said to be one. The potency is that of the first assay.
+    """
+
+    what: str
+    margin_fold: float = 1.5
+    justification: str | None = None
+
+    def plan(self, endpoint: Endpoint) -> ComparabilityPlan:
+        """Return the question by the potency of ``endpoint``.
+
+        Raises
+        ------
+        InputError
+            If the change is not told, or the margin is none.
+        """
+        try:
+            return ComparabilityPlan(
+                endpoint=endpoint.endpoint,
+                change=self.what,
+                margin_fold=self.margin_fold,
+                justification=self.justification,
+            )
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            raise InputError(
+                f"a change of process: {problem['loc'][0]}: {problem['msg']}",
+                hint="tell the change in words, and give a margin above 1 and up to 10",
+            ) from None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,6 +176,7 @@ def study_association(
     validation: ValidationPlan | None = None,
     question: str = "Which cluster's share follows potency?",
     attributes: pd.DataFrame | None = None,
+    change: Change | None = None,
 ) -> StudyAnswer:
     """Return which cluster's share follows potency over the lots of two tables.
 
@@ -164,6 +201,9 @@ def study_association(
     attributes : DataFrame, optional
         Lot-level attributes, one row for each lot and attribute (:mod:`coordinator.attribute_tables`); what they say is
         ``results.attributes``.
+    change : Change, optional
+        The change of process that the column ``arm`` of ``counts`` speaks of; the comparison of the lots before and
+        after it is ``results.comparability``.
 
     Raises
     ------
@@ -184,11 +224,11 @@ def study_association(
         seed=seed,
         validation=validation or ValidationPlan(),
     )
-    parameters = parameters_from_tables(tables, analysis, question=question)
+    parameters = parameters_from_tables(tables, analysis, question=question, change=change)
     if attributes is not None:
         declared, values = attributes_of_table(attributes, tables.data.lots)
         tables = replace(tables, data=replace(tables.data, attributes=values))
-        parameters = replace(parameters, modules=Modules(attributes=declared))
+        parameters = replace(parameters, modules=parameters.modules.model_copy(update={"attributes": declared}))
     return StudyAnswer(results=analyse(tables.data, parameters), tables=tables)
 
 
@@ -199,13 +239,26 @@ def parameters_from_tables(
     study: str = "tables",
     title: str = "Tables analysed without a signed study",
     question: str = "Which cluster's share follows potency?",
+    change: Change | None = None,
 ) -> AnalysisParameters:
-    """Return the analysis of plain tables: without a signed plan or an atlas, and the results say so."""
+    """Return the analysis of plain tables: without a signed plan or an atlas, and the results say so.
+
+    Raises
+    ------
+    InputError
+        If there is a change, and the tables do not say which lots were made before and after it.
+    """
+    if change is not None and not any(tables.data.arms or ()):
+        raise InputError(
+            "counts: expected a column arm, found none with before or after in it",
+            hint="say of each lot whether it was made before or after the change; leave it blank for neither",
+        )
     return AnalysisParameters(
         study=study_card(study=study, title=title, question=question, plan_sha256=None, atlas=None, analysis=analysis),
         endpoints=tables.endpoints,
         cohorts=tables.cohorts,
         analysis=analysis,
+        modules=Modules() if change is None else Modules(comparability=change.plan(tables.endpoints[0])),
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from coordinator.analyse_command import analyse_study
+from coordinator.api import Change
 from coordinator.evidence.commands import bundle, verify
 from coordinator.network.commands import COMMANDS as NETWORK_COMMANDS
 from coordinator.plan_size_command import plan_size
@@ -14,6 +15,7 @@ from coordinator.report.table import (
     VALIDATION_COLUMNS,
     association_rows,
     attribute_rows,
+    comparability_lines,
     validation_rows,
 )
 from coordinator.signing_commands import create_key, sign_atlas_file, sign_study_file
@@ -97,6 +99,13 @@ def study_sign(draft: Path, atlas: Path, key_path: Path, out: Path, as_json: boo
 @click.option("--envelopes", type=_FILE, help="The folder of collected lot report envelopes (*.json).")
 @click.option("--counts", type=_FILE, help="Instead of a study: a table of lots by clusters (CSV).")
 @click.option("--potency", type=_FILE, help="With --counts: a table of potency values (CSV).")
+@click.option("--change", help="With --counts, whose column arm says before or after: the change of process, in words.")
+@click.option(
+    "--margin-fold", type=click.FloatRange(1, 10, min_open=True), default=1.5, show_default=True, help="With --change."
+)
+@click.option(
+    "--margin-reason", help="With --change: why lots within the margin count as alike; without: a placeholder."
+)
 @click.option("--attributes", type=_FILE, help="With --counts: a table of lot-level attributes (CSV).")
 @click.option("--shares", is_flag=True, help="With --counts: the table holds shares, not cells.")
 @click.option("--small-counts", type=click.IntRange(2), help="With --counts: counts written as minus this are hidden.")
@@ -118,6 +127,9 @@ def analyse(
     envelopes: Path | None,
     counts: Path | None,
     potency: Path | None,
+    change: str | None,
+    margin_fold: float,
+    margin_reason: str | None,
     attributes: Path | None,
     shares: bool,
     small_counts: int | None,
@@ -148,6 +160,9 @@ def analyse(
             shares=shares,
             small_count_threshold=small_counts,
             attributes=attributes,
+            change=None
+            if change is None
+            else Change(what=change, margin_fold=margin_fold, justification=margin_reason),
         )
     else:
         raise click.UsageError(
@@ -196,3 +211,5 @@ def show_results(results: ResultSet, *, as_json: bool) -> None:
         print_table("Validation", VALIDATION_COLUMNS, validation_rows(results))
     for verdict in results.verdicts:
         click.echo(verdict.sentence)
+    for line in comparability_lines(results):
+        click.echo(line)

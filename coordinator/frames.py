@@ -1,8 +1,8 @@
 """Plain tables to study data, with every problem named at once.
 
 Counts: one row a lot. Columns ``lot`` and ``site``; ``donor`` (absent or empty: the lot is its donor), ``tissue``,
-``cohort`` (discovery or validation; empty: discovery) and ``cells`` (all cells after QC) where known; every other
-column is a cluster, ``unassigned`` among them where known. Without ``cells`` the parts are the whole; with ``cells``
+``cohort`` (discovery or validation; empty: discovery), ``arm`` (before or after a change of process; empty: neither)
+and ``cells`` (all cells after QC) where known; every other column is a cluster, ``unassigned`` among them where known. Without ``cells`` the parts are the whole; with ``cells``
 and without ``unassigned`` the rest is unassigned.
 
 Potency: one row a well. Columns ``lot``, ``assay``, ``value``, ``unit``; ``replicate``, ``run`` and ``is_reference``
@@ -20,12 +20,13 @@ import pandas as pd
 from coordinator.endpoints_of_tables import Well, endpoints_of
 from coordinator.study_data import IntArray, StudyData
 from coordinator.table_values import Cell, label_of, number_of, slug_of
+from protocol.modules.comparability import Arm
 from protocol.plan import Cohort, CohortRole, Endpoint
 from shared.errors import InputError, ProblemsError
 
 UNASSIGNED = "unassigned"
 _COUNTS = ("lot", "site")
-_COUNTS_OPTIONAL = ("donor", "tissue", "cohort", "cells")
+_COUNTS_OPTIONAL = ("donor", "tissue", "cohort", "arm", "cells")
 _POTENCY = ("lot", "assay", "value", "unit")
 _COHORTS = {"discovery": CohortRole.DISCOVERY, "validation": CohortRole.VALIDATION}
 _WHOLE = 10**9  # shares are kept as cells of a thousand million
@@ -49,6 +50,7 @@ class _Lot:
     donor: str
     tissue: str
     cohort: str
+    arm: Arm | None
     low: tuple[int, ...]
     high: tuple[int, ...]
     unassigned: tuple[int, int]
@@ -101,6 +103,9 @@ class _Reader:
         cohort = label_of(row.get("cohort", ""), f"{where}, column cohort", wrong, empty="discovery")
         if cohort not in _COHORTS:
             wrong.append(InputError(f"{where}, column cohort: expected discovery or validation, found {cohort!r}"))
+        arm = str(row.get("arm", "")).strip()
+        if arm not in {"", "nan", *Arm}:
+            wrong.append(InputError(f"{where}, column arm: expected before, after or nothing, found {arm!r}"))
         parts = [self._cells(row[name], f"{where}, column {name}", wrong) for name in self.clusters]
         known = self._cells(row[UNASSIGNED], f"{where}, column {UNASSIGNED}", wrong) if UNASSIGNED in row else None
         whole = self._whole(row, where, wrong)
@@ -119,6 +124,7 @@ class _Reader:
             donor=donor,
             tissue=tissue,
             cohort=cohort,
+            arm=Arm(arm) if arm in set(Arm) else None,
             low=tuple(part[0] for part in parts),
             high=tuple(part[1] for part in parts),
             unassigned=unassigned,
@@ -239,6 +245,7 @@ def study_tables(
             donors=tuple(lot.donor for lot in lots),
             tissues=tuple(lot.tissue for lot in lots),
             cohorts=tuple(lot.cohort for lot in lots),
+            arms=tuple(lot.arm for lot in lots) if "arm" in columns else None,
             clusters=clusters,
             counts_low=_integers([lot.low for lot in lots]),
             counts_high=_integers([lot.high for lot in lots]),

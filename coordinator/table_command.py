@@ -5,9 +5,8 @@ from pathlib import Path
 
 from coordinator.analyse_command import Outcome, validation_cohorts
 from coordinator.analysis import analyse
-from coordinator.api import parameters_from_tables
+from coordinator.api import Change, parameters_from_tables
 from coordinator.tables import read_attribute_table, read_study_tables
-from protocol.modules.asked import Modules
 from protocol.plan import Alternative, AnalysisPlan, Strata
 
 
@@ -23,6 +22,7 @@ def analyse_tables(
     shares: bool,
     small_count_threshold: int | None,
     attributes: Path | None = None,
+    change: Change | None = None,
 ) -> Outcome:
     """Return the outcome of ``counts.csv``, ``potency.csv`` and, where given, ``attributes.csv``.
 
@@ -35,12 +35,12 @@ def analyse_tables(
     """
     tables = read_study_tables(counts, potency, small_count_threshold=small_count_threshold, shares=shares)
     analysis = AnalysisPlan(alpha=alpha, seed=seed, draws=draws, strata=strata, alternative=alternative)
-    parameters = parameters_from_tables(tables, analysis, title=f"{counts.stem} against {potency.stem}")
+    parameters = parameters_from_tables(tables, analysis, title=f"{counts.stem} against {potency.stem}", change=change)
     data = tables.data
     if attributes is not None:
         declared, values = read_attribute_table(attributes, data.lots)
         data = replace(data, attributes=values)
-        parameters = replace(parameters, modules=Modules(attributes=declared))
+        parameters = replace(parameters, modules=parameters.modules.model_copy(update={"attributes": declared}))
     return Outcome(
         results=analyse(data, parameters),
         data=data,

@@ -55,6 +55,18 @@ def association_rows(results: ResultSet) -> list[tuple[str, ...]]:
     ]
 
 
+def comparability_lines(results: ResultSet) -> tuple[str, ...]:
+    """Return the comparison's outcome, its evidence and what would be needed next; empty where none was asked for."""
+    if results.comparability is None:
+        return ()
+    findings = results.comparability.findings
+    return (
+        f"{findings.outcome.value}: {findings.sentence}",
+        *findings.notes,
+        *(f"Next: {step}" for step in findings.next_steps),
+    )
+
+
 def attribute_rows(results: ResultSet) -> list[tuple[str, ...]]:
     """Return every attribute, best first within its family, in the order of ``ATTRIBUTE_COLUMNS``."""
     found = results.attributes.associations if results.attributes else ()

@@ -320,6 +320,8 @@ def _fields(report: LotReport, clusters: Sequence[str]) -> list[tuple[str, str]]
             references = ", ".join(f"{value:g}" for value in series.reference_replicates)
             rows.append((f"{name}, reference standard, {series.unit}", references))
         rows.append((f"{name}, run", series.run))
+    if report.arm is not None:
+        rows.append(("made before or after the change", report.arm.value))
     rows += [
         (f"attribute {each.attribute}", "below detection" if each.value is None else repr(each.value))
         for each in report.attributes
