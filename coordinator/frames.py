@@ -2,8 +2,8 @@
 
 Counts: one row a lot. Columns ``lot`` and ``site``; ``donor`` (absent or empty: the lot is its donor), ``tissue``,
 ``cohort`` (discovery or validation; empty: discovery), ``arm`` (before or after a change of process; empty: neither)
-and ``cells`` (all cells after QC) where known; every other column is a cluster, ``unassigned`` among them where known. Without ``cells`` the parts are the whole; with ``cells``
-and without ``unassigned`` the rest is unassigned.
+and ``cells`` (all cells after QC) where known; every other column is a cluster, ``unassigned`` among them where known.
+Without ``cells`` the parts are the whole; with ``cells`` and without ``unassigned`` the rest is unassigned.
 
 Potency: one row a well. Columns ``lot``, ``assay``, ``value``, ``unit``; ``replicate``, ``run`` and ``is_reference``
 where known. Each assay is an endpoint. Rows of the reference standard carry their run and no lot; an assay with such
