@@ -26,6 +26,7 @@ from shared.errors import CrosslotError, InternalError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _JSON_KEY = "crosslot.json"
+_FAILURE_KEY = "crosslot.failure"
 _PLAIN_INTERVAL_SECONDS = 2.0
 _NARROWEST_COLUMNS = 100
 _WIDEST_COLUMNS = 100_000
@@ -125,6 +126,11 @@ def json_option(command: _Command) -> _Command:
     )(command)
 
 
+def failures_exit_with(code: int) -> None:
+    """Let expected failures of the running command exit with ``code``: where 1 is one of its answers."""
+    click.get_current_context().find_root().meta[_FAILURE_KEY] = code
+
+
 def _failure(kind: str, message: str, hint: str | None) -> Mapping[str, Any]:
     return {"success": False, "error": {"kind": kind, "message": message, "hint": hint}}
 
@@ -162,7 +168,7 @@ class CommandGroup(click.Group):
             ctx.exit(2)
         except CrosslotError as error:
             _print_failure(error, type(error).__name__, as_json=bool(ctx.meta.get(_JSON_KEY)))
-            ctx.exit(1)
+            ctx.exit(int(ctx.meta.get(_FAILURE_KEY, 1)))
         except click.UsageError as error:
             if ctx.meta.get(_JSON_KEY):
                 hint = f"try: {error.ctx.command_path} --help" if error.ctx is not None else None
