@@ -54,6 +54,7 @@ lint: $(STAMP)  ## Format check, ruff, mypy, import contracts, a fresh lock.
 bench: $(STAMP)  ## Speed and error rates, side by side in one run.
 	$(BIN)/python benchmarks/association.py
 	$(BIN)/python benchmarks/error_rates.py
+	$(BIN)/python benchmarks/attributes.py
 
 bench-mapping: $(STAMP)  ## Accuracy and speed of the mapper beside others.
 	$(BIN)/python benchmarks/mapping_accuracy.py
@@ -65,6 +66,7 @@ bench-network: $(STAMP)  ## How a study grows with its sites: to 1,000 in one pr
 
 lock:  ## Resolve the dependencies again (needs uv); no index lines, so that any registry serves.
 	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --output-file requirements.lock
+	@for role in coordinator site; do echo 'setuptools>=77' | uv pip compile --universal --python-version 3.11 --extra $$role --constraint requirements.lock --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet pyproject.toml - --output-file deploy/$$role.lock; done
 
 clean:  ## Remove what was made here, the environment included.
 	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
