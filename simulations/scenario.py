@@ -5,7 +5,16 @@ from dataclasses import dataclass, field
 from inspect import getdoc
 
 from protocol.modules.asked import Modules
-from protocol.plan import Alternative, AnalysisPlan, Cohort, CohortRole, Normalisation, Strata, ValidationPlan
+from protocol.plan import (
+    Alternative,
+    AnalysisPlan,
+    Cohort,
+    CohortRole,
+    MarkerRule,
+    Normalisation,
+    Strata,
+    ValidationPlan,
+)
 from simulations.attribute_truth import AttributesModel
 from simulations.design import Block
 from simulations.potency_truth import VEGF, Assay, FurtherPotency
@@ -19,8 +28,8 @@ class Scenario:
     """A model, a design, and how the question is put.
 
     ``small_count_threshold`` above 0 hides counts below it, as a site's disclosure does. A tissue speaks on validation
-    where the discovered cluster's median share is at least ``minimum_share``. ``assay`` measures the model's own
-    potency, ``potencies`` are beside it, ``attributes`` are of the lot as a whole.
+    where the discovered cluster's median share is at least ``minimum_share`` and ``marker_rule``, if any, admits it.
+    ``assay`` measures the model's own potency, ``potencies`` are beside it, ``attributes`` are of the lot as a whole.
     """
 
     name: str
@@ -32,6 +41,7 @@ class Scenario:
     alternative: Alternative = Alternative.TWO_SIDED
     small_count_threshold: int = 0
     minimum_share: float = 0.0
+    marker_rule: MarkerRule | None = None
     modules: Modules = field(default_factory=Modules)
     assay: Assay = VEGF
     potencies: tuple[FurtherPotency, ...] = ()
@@ -49,7 +59,7 @@ class Scenario:
             strata=self.strata,
             draws=draws,
             seed=seed,
-            validation=ValidationPlan(minimum_share=self.minimum_share),
+            validation=ValidationPlan(minimum_share=self.minimum_share, marker=self.marker_rule),
         )
 
     def cohorts(self) -> tuple[Cohort, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from simulations.attribute_truth import AttributesModel, attribute_texts
+from simulations.marker_truth import true_markers
 from simulations.scenario import Scenario
 from simulations.site_folder import AttributeRow, PotencyRow
 from simulations.whole_study import WholeStudy
@@ -63,6 +64,9 @@ def truth_beside(scenario: Scenario, whole: WholeStudy) -> dict[str, object]:
             }
             for each in whole.potencies
         ]
+    if scenario.modules.markers is not None:
+        clusters, drivers = len(whole.study.clusters), whole.study.driver_clusters
+        told["markers"] = true_markers(clusters, drivers, scenario.modules.markers.genes)
     if scenario.attributes is not None:
         told["attributes"] = _truth_of_attributes(scenario.attributes)
     return told

@@ -79,7 +79,8 @@ def test_the_paired_test_is_scipys(seed: int, n: int) -> None:
     np.testing.assert_allclose(found.t, expected.statistic, rtol=1e-10)
     np.testing.assert_allclose(found.p, expected.pvalue, rtol=1e-10)
     interval = expected.confidence_interval(0.95)
-    np.testing.assert_allclose([found.low, found.high], [interval.low, interval.high], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.low, interval.low, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.high, interval.high, rtol=1e-9, atol=1e-12)
 
 
 def test_all_sign_flips_are_scipys_exact_permutation() -> None:
@@ -173,6 +174,6 @@ def test_enrichment_is_fishers_exact_test_over_the_background_alone() -> None:
         40,
     )
     assert miss.p_value == 1.0
-    expected = scipy.stats.fisher_exact([[6, 2], [0, 32]], alternative="greater").pvalue
+    expected = scipy.stats.fisher_exact(np.array([[6, 2], [0, 32]]), alternative="greater").pvalue
     assert hit.p_value == pytest.approx(expected, rel=1e-9)
     assert hit.q_value == pytest.approx(2 * expected, rel=1e-9)
