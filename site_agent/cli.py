@@ -7,6 +7,7 @@ import click
 from shared.errors import InputError
 from shared.runtime.console import CommandGroup, json_option, print_json, print_table, progress, remark
 from site_agent.atlas_show.commands import show, verify
+from site_agent.comparing.commands import compare
 from site_agent.network_commands import COMMANDS as NETWORK_COMMANDS
 from site_agent.qualification.commands import COMMANDS as QUALIFICATION_COMMANDS
 from site_agent.review.commands import home_group, review, terms
@@ -222,5 +223,5 @@ def atlas_build(
     remark(f"wrote {out}; next: crosslot-site atlas show {out}")
 
 
-for _command in (home_group, review, policy, log, terms, *QUALIFICATION_COMMANDS, *NETWORK_COMMANDS):
+for _command in (home_group, review, policy, log, terms, compare, *QUALIFICATION_COMMANDS, *NETWORK_COMMANDS):
     main.add_command(_command)

@@ -24,7 +24,7 @@ from coordinator.network.flower_app import CollectionRun, collect_round
 from coordinator.network.gateway import sites_by_node
 from coordinator.network.registry import CHECKPOINTS_FOLDER, Published, published
 from coordinator.network.superlink import RoundBrokenError, SuperLink
-from coordinator.report.edition import names_one_of
+from coordinator.released import results_for_site
 from coordinator.store import SqliteStore
 from protocol.codec import encode
 from protocol.envelopes import PayloadType, seal
@@ -243,12 +243,6 @@ def release_results(home: CoordinatorHome, study: StudyId) -> tuple[SiteId, ...]
     plan = published(home, study).plan.message
     key = home.key
     for site in plan.sites:
-        lots = outcome.results.lots
-        own = tuple(lot for lot in lots.excluded if lot.site == site)
-        others = [lot for lot, owner in zip(outcome.data.lots, outcome.data.sites, strict=True) if owner != site]
-        warnings = tuple(text for text in outcome.results.warnings if not names_one_of(text, others))
-        results = outcome.results.model_copy(
-            update={"lots": lots.model_copy(update={"excluded": own}), "warnings": warnings}
-        )
+        results = results_for_site(outcome, site)
         write_atomically(home.results(study, site), seal(encode(results), PayloadType.RESULTS, key))
     return plan.sites
