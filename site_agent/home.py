@@ -256,6 +256,14 @@ class Home:
             for path in (*sorted((self.folder / "checkpoints").glob("*.json")), *more)
         )
 
+    def lot_names(self) -> tuple[str, ...]:
+        """Return the site's own names of its lots, in their order."""
+        path = self.folder / "lots.csv"
+        if not path.exists():
+            return ()
+        rows = read_table(path, required=LOT_COLUMNS, optional=OPTIONAL_LOT_COLUMNS).rows
+        return tuple(dict.fromkeys(row.cells["lot"] for row in rows if row.cells.get("lot")))
+
     def own_names(self, study: StudyId) -> dict[Pseudonym, str]:
         """Return the site's own names of lots and donors behind the pseudonyms of a study; they never leave."""
         path = self.folder / "lots.csv"

@@ -84,15 +84,16 @@ class NoisyLots:
 
     book: NoiseBook
     lots: dict[str, Counts] = field(default_factory=lambda: dict(LOTS))
+    secret: bytes = SECRET
 
     def __call__(self, rules: EffectiveRules) -> list[Offer]:
         return [self.offer(name, rules) for name in self.lots]
 
     def offer(self, name: str, rules: EffectiveRules) -> Offer:
         exact, described = mapped(self.lots[name]), ALot(lot=name, donor=f"donor of {name}")
-        counted, made_of = self.book.noised(exact, provenance_of(exact, described, SECRET), rules, SECRET)
+        counted, made_of = self.book.noised(exact, provenance_of(exact, described, self.secret), rules, self.secret)
         software = Software(crosslot="0.1.0", mapper="fake/1")
-        report = summarise(counted, described, [AMeasurement()], rules=rules, secret=SECRET, software=software)
+        report = summarise(counted, described, [AMeasurement()], rules=rules, secret=self.secret, software=software)
         return Offer(report=report, provenance=made_of)
 
 

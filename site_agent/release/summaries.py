@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from pydantic import ValidationError
 
 from protocol.codec import canonical_json, encode
-from protocol.identifiers import EndpointId, Pseudonym, SiteId
+from protocol.identifiers import EndpointId, Pseudonym, Sha256, SiteId
 from protocol.modules.comparability import Arm
 from protocol.plan import Endpoint
 from protocol.policy import EffectiveRules, OptionalField
@@ -241,9 +241,14 @@ def provenance_of(mapped: MappedLot, lot: LotDescription, secret: bytes) -> Prov
     """
     medians = [mapped.median_counts, mapped.median_genes, mapped.median_mitochondrial_share]
     return Provenance(
-        lot_sha256=keyed_fingerprint(secret, canonical_json(["lot", lot.lot])),
+        lot_sha256=lot_fingerprint(lot.lot, secret),
         cells_sha256=keyed_fingerprint(secret, canonical_json(["cells", mapped.cells_after_qc, *medians])),
     )
+
+
+def lot_fingerprint(lot: str, secret: bytes) -> Sha256:
+    """Return how the site knows a lot again by its own name, in any study."""
+    return keyed_fingerprint(secret, canonical_json(["lot", lot]))
 
 
 def pad(report: LotReport) -> LotReport:

@@ -1,5 +1,6 @@
 """``policy`` and ``log``: what the site's own rules say, and everything that was asked and released."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,15 +10,18 @@ from pydantic import ValidationError
 from protocol.errors import ProtocolError
 from protocol.identifiers import StudyId
 from protocol.plan import PROFILE_THRESHOLDS, Profile
-from protocol.policy import EffectiveRules, SitePolicy, effective, policy_or_refuse, write_policy
+from protocol.policy import EffectiveRules, NoisePolicy, SitePolicy, effective, policy_or_refuse, write_policy
 from shared.errors import InputError, RefusedError
 from shared.runtime.console import json_option, print_json, print_table, remark
 from shared.runtime.files import PRIVATE, write_atomically
 from site_agent.home import POLICY_FILE, Home, open_home
 from site_agent.release.standing_decisions import verify_decisions
+from site_agent.release.summaries import lot_fingerprint
 from site_agent.review.commands import home_option
 
 _PATH: Final = click.Path(path_type=Path)
+STRICT_NOISE: Final = NoisePolicy(epsilon_per_release=1.0, epsilon_budget=4.0)
+"""What a first policy of the profile ``strict`` asks for; the site may change it or leave it out."""
 
 
 @click.group("policy")
@@ -33,15 +37,20 @@ def policy_show(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - cli
     home = open_home(home_folder)
     own = policy_or_refuse(home.policy())
     studies = {study: _rules_or_code(home, own, study) for study in _studies(home)}
+    budgets = noise_budgets(home, own)
     if as_json:
         document = {study: _as_document(rules) for study, rules in studies.items()}
-        print_json({**own.model_dump(mode="json"), "sha256": own.sha256, "in_force": document})
+        left = {lot: {"spent": float(spent), "left": float(left)} for lot, spent, left in budgets}
+        print_json({**own.model_dump(mode="json"), "sha256": own.sha256, "in_force": document, "noise_budgets": left})
         return
     print_table(f"Policy of {own.site}, version {own.version}", ("setting", "value"), _settings(own))
     rows = [(study, *_rule_cells(rules)) for study, rules in studies.items()]
     if rows:
         columns = ("study", "profile", "cells a lot", "counts hidden below", "lots a site", "auto-approved")
         print_table("In force, the stricter of site and study", columns, rows)
+    if budgets:
+        spendings = [(lot, str(spent), str(left)) for lot, spent, left in budgets]
+        print_table("Epsilon by lot", ("lot", "spent", "left"), spendings)
 
 
 @policy.command("create")
@@ -49,14 +58,27 @@ def policy_show(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - cli
 @click.option(
     "--profile", type=click.Choice([each.value for each in Profile]), default=Profile.STANDARD.value, show_default=True
 )
+@click.option(
+    "--noise",
+    type=(float, float),
+    metavar="EPSILON BUDGET",
+    help="Noise on counts: what a draw costs, and each lot's budget over all studies.  [strict: 1 4; others: none]",
+)
 @home_option
 @json_option
-def policy_create(studies: tuple[str, ...], profile: str, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
+def policy_create(
+    studies: tuple[str, ...],
+    profile: str,
+    noise: tuple[float, float] | None,
+    home_folder: Path,
+    as_json: bool,  # noqa: FBT001 - click hands flags over
+) -> None:
     """Write a first policy.toml, explained line by line; it names this home's coordinator. Nothing is auto-approved."""
     home = open_home(home_folder)
     path = home.folder / POLICY_FILE
     if path.exists():
         raise RefusedError(f"{path}: a policy is here already", hint="edit it, and raise its version")
+    wanted = _noise_of(noise, Profile(profile))
     try:
         own = SitePolicy(
             version=1,
@@ -64,6 +86,7 @@ def policy_create(studies: tuple[str, ...], profile: str, home_folder: Path, as_
             profile=Profile(profile),
             allowed_studies=tuple(StudyId(study) for study in studies),
             allowed_coordinators=(home.coordinator.fingerprint,),
+            noise=wanted,
         )
     except ValidationError as error:
         raise InputError(f"--study: expected a study's identifier: {error.errors()[0]['msg']}") from None
@@ -166,6 +189,15 @@ def log_verify(home_folder: Path, given: tuple[Path, ...], as_json: bool) -> Non
         remark("entries after the last checkpoint could be cut from the end unseen, until the next one comes")
 
 
+def noise_budgets(home: Home, own: SitePolicy) -> list[tuple[str, Decimal, Decimal]]:
+    """Return each lot's own name, the epsilon that it has spent, and what is left; nothing without noise."""
+    if own.noise is None:
+        return []
+    budget, book, secret = Decimal(repr(own.noise.epsilon_budget)), home.noise_book(), home.secret()
+    spent = [(lot, book.spent(lot_fingerprint(lot, secret))) for lot in home.lot_names()]
+    return [(lot, used, max(budget - used, Decimal(0))) for lot, used in spent]
+
+
 def explained(own: SitePolicy) -> list[str]:
     """Return what a policy lets out, in plain sentences."""
     thresholds, profile = PROFILE_THRESHOLDS[own.profile], own.profile
@@ -189,6 +221,11 @@ def explained(own: SitePolicy) -> list[str]:
     below = [name for name, is_lower in lowered.items() if is_lower]
     if below:
         sentences.append(f"This site has lowered its own thresholds below its profile's: {', '.join(below)}.")
+    if own.noise is not None:
+        sentences.append(
+            f"Counts leave with discrete Laplace noise: epsilon {own.noise.epsilon_per_release:g} a draw, and at most "
+            f"{own.noise.epsilon_budget:g} of each lot over all studies. It hides a cell, not a donor."
+        )
     if own.withheld_fields:
         sentences.append(f"Never told: {', '.join(field.value for field in own.withheld_fields)}.")
     sentences.append(
@@ -222,8 +259,25 @@ def _settings(own: SitePolicy) -> list[tuple[str, str]]:
             (name.replace("_", " "), "the profile's" if value is None else str(value))
             for name, value in thresholds.items()
         ),
+        ("noise", _noise_words(own.noise)),
         ("SHA-256", own.sha256),
     ]
+
+
+def _noise_of(given: tuple[float, float] | None, profile: Profile) -> NoisePolicy | None:
+    if given is None:
+        return STRICT_NOISE if profile is Profile.STRICT else None
+    try:
+        return NoisePolicy(epsilon_per_release=given[0], epsilon_budget=given[1])
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"--noise: {problem}", hint="such as --noise 1 4") from None
+
+
+def _noise_words(noise: NoisePolicy | None) -> str:
+    if noise is None:
+        return "none"
+    return f"epsilon {noise.epsilon_per_release:g} a draw, {noise.epsilon_budget:g} a lot"
 
 
 def _rule_cells(rules: EffectiveRules | ProtocolError) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ LINE_COLUMNS: Final = ("field", "would leave", "last release", "note")
 RISKS: Final = (
     "The shares of a lot are a fingerprint: whoever sees the same lot in two studies can link them, pseudonyms or not.",
     "The rules know what left through crosslot; what you published elsewhere is not among it.",
-    "Hiding is by counts. There is no noise and no budget: small changes between releases are judged, not blurred.",
+    "Noise, where your policy asks for it, hides a cell in the counts, not a donor; medians and potency leave without.",
 )
 """What no rule can prevent, said before every decision."""
 

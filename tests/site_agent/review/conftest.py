@@ -51,6 +51,7 @@ class AHome:
             ledger=home.ledger(),
             records=home.records,
             log=self.log.append,
+            noise=home.noise_book(),
         )
 
     @property
