@@ -171,6 +171,7 @@ class Parity(Message):
     max_abs_count_difference: int
     max_abs_rho_difference: float
     same_ranking: bool
+    max_relative_marker_difference: float | None = None  # of the moments that left; null: none was asked for
 
 
 class ResultSet(Message):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.analysis import analyse, parameters_from_plan
-from coordinator.study_data import AttributeTable, PotencyReplicates, StudyData
+from coordinator.study_data import AttributeTable, MarkerTable, PotencyReplicates, StudyData
 from protocol.identifiers import SiteId
 from protocol.plan import QualityLimits, StudyPlan
 from protocol.pseudonyms import NameKind, pseudonym
@@ -21,6 +21,7 @@ from protocol.results import Parity, ResultSet
 from shared.atlas.artefact import from_bytes
 from simulations.keys import pseudonym_secret
 from simulations.pooled_cells import LOT_COLUMN, concatenated
+from simulations.pooled_markers import largest_marker_difference, pooled_markers
 from simulations.study_source import StudySource
 from site_agent.cells.attribute_rows import AttributeRow
 from site_agent.cells.lots import Lot
@@ -51,6 +52,7 @@ def pooled_data(source: StudySource, advance: Callable[[], None], *, threads: in
     big_enough = [
         counts.sum() + unassigned >= source.plan.quality.minimum_cells_per_lot for counts, unassigned in tables
     ]
+    numbers = np.flatnonzero(big_enough).tolist()
     lots = [lot for lot, enough in zip(lots, big_enough, strict=True) if enough]
     tables = [table for table, enough in zip(tables, big_enough, strict=True) if enough]
     counts = np.array([table[0] for table in tables], dtype=np.int64)
@@ -71,6 +73,7 @@ def pooled_data(source: StudySource, advance: Callable[[], None], *, threads: in
         totals_high=totals,
         potency=_potency(source.plan, lots),
         attributes=_attributes(source.plan, lots),
+        markers=_markers(source.plan, cells, np.where(kept, mapping.label, -2).astype(np.int64), owner, numbers),
         arms=None if source.plan.modules.comparability is None else tuple(each.lot.arm for each in lots),
     )
 
@@ -90,6 +93,7 @@ def parity_with(pooled: StudyData, federated: StudyData, results: ResultSet, sou
         max_abs_count_difference=_largest_count_difference(pooled, federated),
         max_abs_rho_difference=_largest_rho_difference(pooled_results, results),
         same_ranking=ranked[0] == ranked[1],
+        max_relative_marker_difference=_largest_marker_difference(pooled, federated),
     )
 
 
@@ -156,6 +160,23 @@ def _attributes(plan: StudyPlan, lots: Sequence[_PooledLot]) -> AttributeTable |
         ).reshape(len(lots), len(names)),
         below=np.array([[name in row and row[name] is None for name in names] for row in found], dtype=np.bool_),
     )
+
+
+def _markers(
+    plan: StudyPlan, cells: anndata.AnnData, states: NDArray[np.int64], owner: NDArray[np.int64], lots: Sequence[int]
+) -> MarkerTable | None:
+    if plan.modules.markers is None:
+        return None
+    return pooled_markers(cells, plan.modules.markers, states, owner, lots, plan.atlas.clusters)
+
+
+def _largest_marker_difference(pooled: StudyData, federated: StudyData) -> float | None:
+    if pooled.markers is None or federated.markers is None:
+        return None
+    mine = {name: row for row, name in enumerate(zip(pooled.sites, pooled.lots, strict=True))}
+    names = enumerate(zip(federated.sites, federated.lots, strict=True))
+    rows = [(mine[name], row) for row, name in names if name in mine]
+    return largest_marker_difference(pooled.markers, federated.markers, rows)
 
 
 def _largest_count_difference(pooled: StudyData, federated: StudyData) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from coordinator.cli import fail_if_unanswered, show_results
+from protocol.results import Parity
 from shared.runtime.console import remark
 from simulations.experiment import RunOutcome
 
@@ -18,10 +19,15 @@ def show_run(run: RunOutcome, out: Path, *, as_json: bool) -> None:
         click.echo(
             f"Federated against pooled: counts differ by at most {parity.max_abs_count_difference} cells, "
             f"rho by at most {parity.max_abs_rho_difference:.1e}; "
-            f"the ranking is {'the same' if parity.same_ranking else 'NOT the same'}."
+            f"the ranking is {'the same' if parity.same_ranking else 'NOT the same'}.{_markers(parity)}"
         )
     for site, sent in run.bytes_sent.items():
         remark(f"{site}: {sent} bytes left, exactly those in {out / 'sites' / site / 'sent'}")
     remark(f"report: {out / 'report.html'}")
     remark(f"results: {out / 'results.json'}")
     fail_if_unanswered(results)
+
+
+def _markers(parity: Parity) -> str:
+    largest = parity.max_relative_marker_difference
+    return "" if largest is None else f" Moments of markers differ by at most {largest:.1e} of themselves."
