@@ -34,6 +34,7 @@ from simulations.exchange_folder import SimulatedSite, write_exchange
 from simulations.grid import InProcessGrid
 from simulations.keys import coordinator_key, nonce, pseudonym_secret, site_key
 from simulations.pooled import parity_with, pooled_data
+from simulations.seeded_noise import seeded_noise
 from simulations.study_folder import SITES_FOLDER
 from simulations.study_source import StudySource, read_study
 from site_agent.agent import Agent, SiteIdentity
@@ -43,6 +44,7 @@ from site_agent.network.flower_app import make_client_app
 from site_agent.release.airlock import Airlock
 from site_agent.release.append_log import AppendLog, MemoryLog
 from site_agent.release.ledger import Ledger
+from site_agent.release.noise_book import NoiseBook
 from site_agent.release.site_records import MemoryRecords
 
 Engine = Callable[[StudySource, CollectionRun, int | None], tuple[SimulatedSite, ...]]
@@ -158,6 +160,7 @@ def simulated_site(
     own_key = site_key(plan.study, plan.analysis.seed, site)
     coordinator = coordinator_key(plan.study, plan.analysis.seed).verifying_key
     kept = Ledger(ledger, site=site, key=own_key)
+    noise = NoiseBook(MemoryLog(), mechanism=seeded_noise(plan.study, plan.analysis.seed, site))
     agent = Agent(
         SiteIdentity(site=site, key=own_key, coordinator=coordinator),
         policy=policy.read_bytes() if policy.is_file() else None,
@@ -169,11 +172,13 @@ def simulated_site(
             log=log.append,
             notice=remark,
             threads=threads,
+            noise=noise,
         ),
         airlock=Airlock(MemoryLog()),
         ledger=kept,
         records=MemoryRecords(),
         log=log.append,
+        noise=noise,
     )
     return SimulatedSite(site=site, agent=agent, ledger=kept, log=log)
 

@@ -39,7 +39,8 @@ class SplitRequest:
     """One h5ad to be made into a study of several sites.
 
     ``profile`` is the sites' and the study's; ``minimum_cells`` lowers (or raises) the least number of cells of a lot,
-    openly: in the plan and in every site's own policy.
+    openly: in the plan and in every site's own policy. With ``noise_epsilon`` every site's policy asks for noise on
+    counts, of that much a draw and a budget of ten.
     """
 
     cells: Path
@@ -58,6 +59,7 @@ class SplitRequest:
     seed: int
     profile: Profile = Profile.OPEN
     minimum_cells: int | None = None  # None: the profile's
+    noise_epsilon: float | None = None  # None: no noise
 
 
 def parse_potency(text: str) -> PotencyColumn:

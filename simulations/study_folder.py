@@ -24,7 +24,7 @@ from protocol.plan import (
     QualityLimits,
     StudyPlan,
 )
-from protocol.policy import PolicyThresholds, SitePolicy, write_policy
+from protocol.policy import NoisePolicy, PolicyThresholds, SitePolicy, write_policy
 from protocol.study_draft import write_study_draft
 from shared.atlas.artefact import to_bytes
 from shared.errors import InputError, ProblemsError
@@ -220,5 +220,10 @@ def _write_site(
         allowed_coordinators=(coordinator_key(plan.study, plan.analysis.seed).fingerprint,),
         auto_approve=(plan.study,),
         thresholds=PolicyThresholds(minimum_cells_per_lot=request.minimum_cells),
+        noise=_noise(request.noise_epsilon),
     )
     write_site_tables(folder, lots=rows, potency=replicates, policy=write_policy(policy))
+
+
+def _noise(epsilon: float | None) -> NoisePolicy | None:
+    return None if epsilon is None else NoisePolicy(epsilon_per_release=epsilon, epsilon_budget=10 * epsilon)
