@@ -13,8 +13,8 @@ from shared.drawing.svg import drawing, element, line, rectangle, text, text_wid
 _WIDTH = 860
 _LEFT, _QUESTION_WIDTH = 8, 470
 _RIGHT, _OUTCOME_WIDTH = 600, 252
-_STEP_HEIGHT, _GAP, _OUTCOME_HEIGHT = 92, 34, 46
-_SMALL, _LINES = 11.5, 3
+_STEP_HEIGHT, _GAP, _OUTCOME_HEIGHT = 74, 30, 46
+_SMALL, _LINES = 11.5, 2
 _NO_OUTCOME = {StepName.METHOD: Outcome.METHOD_INADEQUATE, StepName.POWER: Outcome.INSUFFICIENT_DATA}
 _YES_OUTCOME = {StepName.ALIKE: Outcome.HIGHLY_SIMILAR, StepName.APART: Outcome.NOTABLE_DIFFERENCE}
 

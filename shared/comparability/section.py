@@ -35,6 +35,7 @@ _PATH_SENTENCE = (
     "Questions are asked from the top; the first that settles the matter ends the path. The thick branch and the "
     "double frame are the one that was taken."
 )
+_CHECKS_SENTENCE = "Assay, reference and mapping, by the limits that were fixed before:"
 _LOTS_SENTENCE = (
     "Each mark is a lot, relative to the mean of the lots before of its own site and tissue. The band is the quality "
     "range of the lots before. A hatched bar is a count that its site suppressed."
@@ -69,6 +70,7 @@ def comparability_section(
     blocks: list[str | Finding | Table | ModuleFigure] = [
         numbering.finding(_arms(findings, potency)),
         sentences.margin_text(findings),
+        *(numbering.finding(f"What would be needed next: {step}") for step in findings.next_steps),
         ModuleFigure(
             title="The decision path",
             finding=None,
@@ -89,9 +91,8 @@ def comparability_section(
         )
         if lots:
             blocks.append(_lots_figure(findings, tuple(lots), legend))
-    blocks.append(_checks_table(findings.checks))
+    blocks += [_CHECKS_SENTENCE, _checks_table(findings.checks)]
     blocks += [numbering.finding(note) for note in findings.notes]
-    blocks += [numbering.finding(f"What would be needed next: {step}") for step in findings.next_steps]
     return ModuleSection(
         identifier=IDENTIFIER,
         heading=HEADING,
@@ -113,7 +114,8 @@ def _arms(findings: Findings, potency: str) -> str:
         f"donors) and {arms.lots_after} after ({arms.units_after} donors); {arms.compared_before} and "
         f"{arms.compared_after} donors enter the differences, within {arms.strata} "
         f"{'site and tissue' if arms.strata == 1 else 'sites and tissues'}. "
-        f"Potency: {potency}. The planned power of its test is {findings.power:.0%}"
+        f"Potency: {potency}. The planned power of its test is "
+        f"{sentences.power_text(findings.power)}"
         + ("." if findings.planned_sd is None else f", at an SD between lots of {findings.planned_sd:.2f} in ln.")
     )
 
@@ -122,8 +124,9 @@ def _intervals(findings: Findings) -> str:
     rows = _rows(findings)
     counts = [sum(test(row) for row in rows) for test in (_is_within, _is_outside)]
     return (
-        f"Of {len(rows)} values (potency and {len(findings.parts)} clusters), {counts[0]} lie within their margin, "
-        f"{counts[1]} wholly outside it, and {len(rows) - sum(counts)} reach beyond it."
+        f"Over {findings.arms.compared_before} donors before and {findings.arms.compared_after} after, of {len(rows)} "
+        f"values (potency and {len(findings.parts)} clusters), {counts[0]} lie within their margin, {counts[1]} "
+        f"wholly outside it, and {len(rows) - sum(counts)} reach beyond it."
     )
 
 
@@ -184,7 +187,8 @@ def _values_table(findings: Findings) -> Table:
 def _value_row(row: Compared, findings: Findings, *, with_consortium: bool) -> Row:
     fold = sentences.interval(row, findings.criteria.level).replace(f"{findings.criteria.level:.0%} interval ", "")
     placeholder = row is findings.potency and findings.criteria.justification is None
-    margin = f"\N{PLUS-MINUS SIGN} {sentences.fold_text(row.margin)}{', placeholder' if placeholder else ''}"
+    low, high = (sentences.fold_text(end) for end in (-row.margin, row.margin))
+    margin = f"{low.removesuffix('-fold')} to {high}{', placeholder' if placeholder else ''}"
     return Row(
         (
             Cell(row.name),
@@ -192,7 +196,7 @@ def _value_row(row: Compared, findings: Findings, *, with_consortium: bool) -> R
             Cell(margin),
             Cell(state_word(row), CellState.STRONG),
             Cell("not estimable" if row.sd_before is None else f"{row.sd_before:.2f}, {row.sd_after:.2f}"),
-            Cell(f"{row.power:.0%}", order=row.power),
+            Cell(sentences.power_text(row.power), order=row.power),
             Cell("more than 400" if row.lots_needed is None else f"{row.lots_needed}", order=row.lots_needed),
             _range_cell(row.own_range),
             *((_range_cell(row.consortium),) if with_consortium else ()),

@@ -58,6 +58,7 @@ LIMITS = (
     ),
 )
 _SENSITIVE = 0.8
+_CERTAIN = 0.995
 
 
 def fold_text(log_value: float) -> str:
@@ -67,6 +68,15 @@ def fold_text(log_value: float) -> str:
     ('1.00-fold', '1.50-fold', '0.50-fold')
     """
     return f"{exp(log_value):.2f}-fold"
+
+
+def power_text(power: float) -> str:
+    """Return a power in per cent; one that is not certain never reads as if it were.
+
+    >>> power_text(0.67), power_text(0.9999)
+    ('67%', 'over 99%')
+    """
+    return f"{power:.0%}" if power < _CERTAIN else "over 99%"
 
 
 def interval(compared: Compared, level: float) -> str:
@@ -195,7 +205,7 @@ def step_reason(findings: Findings, step: Step) -> str:
                 "; ".join(map(check_text, failed)) or f"{len(told)} of {len(findings.checks)} checks made, all passed"
             )
         case StepName.POWER:
-            return f"power {findings.power:.2f}, at least {findings.criteria.minimum_power:g} asked for"
+            return f"power {power_text(findings.power)}, at least {findings.criteria.minimum_power:.0%} asked for"
         case StepName.ALIKE if step.answer is None:
             return "not estimable"
         case StepName.ALIKE:
@@ -261,7 +271,8 @@ def _more_lots(findings: Findings) -> str:
 
 def _open_lots(findings: Findings) -> tuple[str, ...]:
     return tuple(
-        f"For {each.name}: {_count(each.lots_needed, 'lot')} in each arm would give 80% power (now {each.power:.0%})."
+        f"For {each.name}: {_count(each.lots_needed, 'lot')} in each arm would give 80% power "
+        f"(now {power_text(each.power)})."
         for each in _everything(findings)
         if not each.within and each.lots_needed is not None and each.power < _SENSITIVE
     )
