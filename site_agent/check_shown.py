@@ -76,6 +76,8 @@ def _leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:
     if name.partition(".")[0] in {"counts", "unassigned", "cells_after_qc", "padding"}:
         return
     match value:
+        case {"attribute": str(attribute), "value": number}:
+            yield f"attributes.{attribute}", "below detection" if number is None else str(number)
         case dict():
             for key, inner in value.items():
                 yield from _leaves(inner, f"{name}.{key}" if name else str(key))
