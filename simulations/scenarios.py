@@ -14,6 +14,7 @@ from simulations.design import Block, even_design
 from simulations.effect_size import slope_for_correlation
 from simulations.scenario import Scenario, scenario_of
 from simulations.scenarios_attributes import ATTRIBUTE_SCENARIOS
+from simulations.scenarios_comparability import COMPARABILITY_SCENARIOS
 from simulations.scenarios_markers import MARKER_SCENARIOS
 from simulations.scenarios_potencies import POTENCY_SCENARIOS
 from simulations.scenarios_specification import SPECIFICATION_SCENARIOS
@@ -202,6 +203,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
             *MARKER_SCENARIOS,
             *POTENCY_SCENARIOS,
             *ATTRIBUTE_SCENARIOS,
+            *COMPARABILITY_SCENARIOS,
             *SPECIFICATION_SCENARIOS,
         )
     }
