@@ -14,6 +14,7 @@ from coordinator.report.comparability_section import edition_comparability
 from coordinator.report.contents import Download
 from coordinator.report.edition import names_one_of
 from coordinator.report.lots import LotView
+from coordinator.report.markers_section import edition_markers
 from protocol.results import ResultSet
 
 _MOST_ROWS = 1_500
@@ -42,6 +43,7 @@ def edition_results(results: ResultSet, view: LotView) -> ResultSet:
                 else row
                 for row in results.validation
             ),
+            "markers": edition_markers(results.markers, view),
             "comparability": edition_comparability(results.comparability, view.data, view.edition),
         }
     )

@@ -10,13 +10,14 @@ from coordinator.report.attributes_section import attributes_section
 from coordinator.report.comparability_section import section_of_comparability
 from coordinator.report.contents import ModuleSection
 from coordinator.report.lots import LotView
+from coordinator.report.markers_section import markers_section
 from coordinator.report.numbering import Numbering
 from coordinator.report.potencies_section import potencies_section
 from protocol.results import ResultSet
 
 SectionMaker = Callable[[LotView, ResultSet, Numbering], ModuleSection | None]
 
-CHARACTERISATION: Final[tuple[SectionMaker, ...]] = (potencies_section, attributes_section)
+CHARACTERISATION: Final[tuple[SectionMaker, ...]] = (potencies_section, markers_section, attributes_section)
 """After the panels of shares: potencies together, markers, attributes."""
 
 DECISIONS: Final[tuple[SectionMaker, ...]] = (section_of_comparability,)
