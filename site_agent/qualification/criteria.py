@@ -85,6 +85,7 @@ def criteria_strips(
             seen=None,
             past=[100 * each.gene_coverage for each in past],
             value_text=f"{100 * facts.gene_coverage:.1f}%",
+            most=100.0,
             result=NOT_JUDGED if ReasonCode.LOW_GENE_COVERAGE in codes else MET,
         ),
     )
@@ -111,7 +112,7 @@ def _potency_strip(judgement: Judgement, specification: Specification) -> Strip:
         seen=None,
         past=(),
         value_text=potency_text(judgement.potency, specification) if judgement.potency is not None else "not known",
-        result=f"{2 * basis.confidence - 1:.0%} prediction" if known else "outside the range seen",
+        result=f"{2 * basis.confidence - 1:.0%} prediction" if known else "cannot be said",
     )
 
 

@@ -76,7 +76,8 @@ class Judgement:
     """The verdict on one lot.
 
     ``potency`` is what the study's line expects of such a share, between ``potency_low`` (the one-sided bound that the
-    specification rests on) and the same bound above; None where the share lies outside the range seen.
+    specification rests on) and the same bound above; None where the lot cannot be judged or the share lies outside the
+    range seen.
     """
 
     verdict: QualificationVerdict
@@ -94,7 +95,8 @@ def judge_lot(facts: LotFacts, specification: Specification) -> Judgement:
     if not reasons:
         reasons = _failed(facts, specification)
         verdict = QualificationVerdict.FAIL if reasons else QualificationVerdict.PASS
-    potency = _expected(facts.share, specification)
+    judged = verdict is not QualificationVerdict.CANNOT_BE_JUDGED
+    potency = _expected(facts.share, specification) if judged else (None, None, None)
     return Judgement(
         verdict=verdict,
         reasons=reasons,

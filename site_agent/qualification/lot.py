@@ -6,12 +6,15 @@ The same mapping, limits and diagnostics as in a study; nothing is written and n
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import hypot, sqrt
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import norm
 
 from protocol.modules.signed_specification import Specification
 from shared.atlas.artefact import Atlas
+from shared.atlas.proportions import Composition
 from site_agent.cells.diagnostics import WarningCode, diagnose
 from site_agent.cells.lot_mapping import diagnosed_cells, summarise_lot
 from site_agent.cells.lots import CellFilter
@@ -76,22 +79,36 @@ def facts_of(
     found = diagnose(atlas, lot)
     column = lot.clusters.index(str(specification.basis.cluster))
     total = lot.cells_after_qc
-    low, high = float(found.composition.low[column]), float(found.composition.high[column])
-    calibrated = total > 0 and np.isfinite([low, high]).all()
+    share = int(lot.counts[column]) / total if total else 0.0
+    interval = _interval(found.composition, column, share, total)
     codes = {each.code for each in found.warnings}
     decisive = {WarningCode.SENSITIVE_SHARES, WarningCode.NO_INTERVALS}
     return LotFacts(
         cells=total,
         gene_coverage=lot.gene_coverage,
-        share=int(lot.counts[column]) / total if total else 0.0,
-        share_low=max(low, 0.0) if calibrated else None,
-        share_high=min(high, 1.0) if calibrated else None,
+        share=share,
+        share_low=interval[0],
+        share_high=interval[1],
         interval_confidence=found.composition.confidence,
         unassigned_share=lot.unassigned / total if total else 0.0,
         shares_are_sensitive=WarningCode.SENSITIVE_SHARES in codes,
         doubts=tuple(each.sentence for each in found.warnings if each.code not in decisive),
         tissue=tissue,
     )
+
+
+def _interval(found: Composition, column: int, share: float, total: int) -> tuple[float, float] | tuple[None, None]:
+    """Return the interval of a share for the whole lot: the error of mapping, and that of counting ``total`` cells.
+
+    The two are independent, so their squares add. The composition's own interval holds the first only: it is about the
+    cells that were mapped.
+    """
+    low, high = float(found.low[column]), float(found.high[column])
+    if not total or not np.isfinite([low, high]).all():
+        return None, None
+    quantile = float(norm.ppf(0.5 + found.confidence / 2))
+    half = hypot((high - low) / 2, quantile * sqrt(share * (1 - share) / total))
+    return max(share - half, 0.0), min(share + half, 1.0)
 
 
 def file_sha256(path: Path) -> str | None:

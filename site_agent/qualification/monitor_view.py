@@ -108,7 +108,7 @@ def monitor_view(records: Sequence[QualifiedLot], specification: Specification |
         threshold=None if specification is None else 100 * threshold_of(specification),
         at_least=at_least,
         axis=f"share of {cluster} (% of cells after QC)",
-        table=_table(points),
+        table=_table(points, drawn=chart.limits is not None),
         limits=(
             NOT_A_SPECIFICATION,
             "Why a share moved: a signal asks for a cause to be looked for.",
@@ -133,7 +133,7 @@ def _word(chart: ControlChart, signals: Sequence[str]) -> tuple[str, str, str]:
     if chart.limits is None:
         return "cannot-be-judged", "…", f"Fewer than {BASELINE} lots"
     if signals:
-        return "fail", "!", "The process has changed, or a lot stands apart"
+        return "cannot-be-judged", "!", "The process has changed, or a lot stands apart"
     return "pass", "✓", "No signal"
 
 
@@ -173,7 +173,7 @@ def _sentences(chart: ControlChart, specification: Specification | None) -> tupl
     return tuple(sentences)
 
 
-def _table(points: Sequence[MonitorPoint]) -> Table:
+def _table(points: Sequence[MonitorPoint], *, drawn: bool) -> Table:
     def interval(point: MonitorPoint) -> str:
         return "not known" if point.low is None or point.high is None else f"{point.low:.2f} to {point.high:.2f}"
 
@@ -195,7 +195,7 @@ def _table(points: Sequence[MonitorPoint]) -> Table:
                     Cell(point.made),
                     Cell(f"{point.percent:.2f}", order=point.percent),
                     Cell(interval(point)),
-                    Cell("! beyond", CellState.STRONG) if point.outside else Cell("within or not drawn"),
+                    Cell("! beyond", CellState.STRONG) if point.outside else Cell("within" if drawn else "not drawn"),
                     Cell(point.result),
                 )
             )

@@ -4,6 +4,7 @@ The side of the limit on which a lot does not meet the criterion is hatched, and
 is told by colour alone. Every strip has a scale of its own.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +16,7 @@ from shared.drawing.svg import drawing, element, group, line, rectangle, shorten
 from shared.pages.rounding import decimal_text
 
 WIDTH: Final = 860
-_ROW, _TOP, _BOTTOM = 76, 6, 30
+_ROW, _TOP, _BOTTOM = 72, 4, 28
 _PLOT = (226.0, 610.0)
 _NAME_ROOM = 206.0
 _VALUE_X = 630.0
@@ -40,6 +41,8 @@ class Strip:
         The range that the study saw.
     past : sequence of float
         The site's earlier lots.
+    most : float or None
+        What no value can exceed.
     value_text, result : str
         As they stand beside the strip.
     """
@@ -56,6 +59,7 @@ class Strip:
     past: Sequence[float]
     value_text: str
     result: str
+    most: float | None = None
 
 
 def strips_drawing(strips: Sequence[Strip], *, title: str, description: str) -> Markup:
@@ -105,8 +109,7 @@ def _scale(strip: Strip) -> tuple[Scale, Ticks]:
     values = [value for value in known if value is not None] or [0.0, 1.0]
     low, high = min(values), max(values)
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    floor = 0.0 if low >= 0 else low - room
-    ticks = round_ticks(max(low - room, floor), high + room, _MOST_TICKS)
+    ticks = round_ticks(max(low - room, 0.0), min(high + room, strip.most or math.inf), _MOST_TICKS)
     return enclosing(ticks, *_PLOT), ticks
 
 
