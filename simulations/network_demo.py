@@ -94,13 +94,17 @@ def served(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
                 process.wait()
 
 
-def prepare(study: Path, work: Path) -> Deployment:
-    """Make the coordinator's folder, and each site's home out of its folder of the study; nothing runs yet."""
+def prepare(study: Path, work: Path, *, address: str | None = None) -> Deployment:
+    """Make the coordinator's folder, and each site's home out of its folder of the study; nothing runs yet.
+
+    ``address`` is how the sites reach the coordinator, if not as it listens.
+    """
     source = read_study(study)
     plan = source.plan
     coordinator = work / "coordinator"
-    address = f"{LOOPBACK}:{free_port()}"
-    made = command((*COORDINATOR, "init", str(coordinator), "--address", address, "--listen", address, "--json"))
+    listen = f"{LOOPBACK}:{free_port()}"
+    addresses = ("--address", address or listen, "--listen", listen)
+    made = command((*COORDINATOR, "init", str(coordinator), *addresses, "--json"))
     own = json.loads(made)["fingerprint"]
     simulated = coordinator_key(plan.study, plan.analysis.seed).fingerprint
     sites: dict[SiteId, Path] = {}

@@ -5,6 +5,7 @@ whose bundle holds no code, takes the run's task, and uses it as a way to send a
 (``tests/network/test_superlink.py``) holds these names.
 """
 
+import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -56,13 +57,14 @@ from coordinator.home import CoordinatorHome
 from protocol.exchange import BUNDLE
 from shared.errors import CrosslotError, InputError, InternalError, NoRoomError
 from shared.runtime.files import MAKE_ROOM
+from shared.runtime.processes import no_proxy_on_loopback
 
 _TASK_SECONDS: Final = 60.0
 _GONE_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.2
 _AT_ONCE: Final = 8
 _PARTS_SECONDS: Final = 60.0
-_PARTS_FIRST_PAUSE_SECONDS: Final = 0.1
+_PARTS_FIRST_PAUSE_SECONDS: Final = 0.5
 _PARTS_LONGEST_PAUSE_SECONDS: Final = 2.0
 _ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
 
@@ -146,6 +148,7 @@ class SuperLink:
     """
 
     def __init__(self, address: str, *, certificate: bytes, secret: bytes, database: Path | None = None) -> None:
+        os.environ.update(no_proxy_on_loopback(os.environ))  # Flower's clients would take a proxy even to loopback
         self._address = address
         self._database = database
         self._certificate = certificate

@@ -79,6 +79,13 @@ def stop(process: subprocess.Popen[str], *, grace_seconds: float = _GRACE_SECOND
         process.stdout.close()
 
 
+def no_proxy_on_loopback(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the two variables by which a proxy is passed over on loopback, besides where it was passed over before."""
+    passed = {each.strip() for name in ("no_proxy", "NO_PROXY") for each in environment.get(name, "").split(",")}
+    value = ",".join(sorted((passed - {""}) | {LOOPBACK}))
+    return {"no_proxy": value, "NO_PROXY": value}
+
+
 def free_port() -> int:
     """Return a TCP port of loopback that was free a moment ago."""
     with socket.socket() as probe:

@@ -1,10 +1,20 @@
 """``crosslot-site serve``: forwarder, SuperNode and the site's own executor, as one tree on loopback."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Final
 
-from shared.runtime.processes import LOOPBACK, Log, ProcessSpec, Supervisor, free_port, only_one, stopped_by_signals
+from shared.runtime.processes import (
+    LOOPBACK,
+    Log,
+    ProcessSpec,
+    Supervisor,
+    free_port,
+    no_proxy_on_loopback,
+    only_one,
+    stopped_by_signals,
+)
 from site_agent.network.keys import NetworkHome
 
 FORWARDER: Final = "forwarder"
@@ -20,8 +30,7 @@ def process_specs(home: NetworkHome, *, forwarder_port: int, supernode_port: int
         "FLWR_HOME": str(flower),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "NO_PROXY": LOOPBACK,
-        "no_proxy": LOOPBACK,
+        **no_proxy_on_loopback(os.environ),
     }
     return (
         ProcessSpec(
@@ -44,7 +53,7 @@ def process_specs(home: NetworkHome, *, forwarder_port: int, supernode_port: int
         ProcessSpec(
             name=EXECUTOR,
             argv=(sys.executable, "-m", "site_agent.site_process", str(home.folder), str(supernode_port)),
-            environment={key: value for key, value in quiet.items() if key.startswith("FLWR")},
+            environment=quiet,
         ),
     )
 
