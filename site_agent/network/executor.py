@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final
 
 import httpx
@@ -85,6 +85,10 @@ class Executor:
 
     def run(self, stopped: threading.Event) -> None:
         """Take and answer tasks until ``stopped`` is set; a SuperNode that is away is waited for."""
+        with closing(self._tasks):
+            self._take_tasks(stopped)
+
+    def _take_tasks(self, stopped: threading.Event) -> None:
         away = False
         while not stopped.is_set():
             if self._may_answer is not None and not self._may_answer.is_set():

@@ -1,38 +1,30 @@
-"""A real deployment on loopback, attacked: one coordinator and one site as process trees. Slow: about a minute.
+"""A real deployment on loopback: one coordinator and one site as process trees, and a coordinator that turns hostile.
 
 It runs where CROSSLOT_DEPLOYMENT=1 (``.ci/run`` sets it); the same rules are held without processes by the
 other tests of this folder.
 """
 
-import os
+import json
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from coordinator.collection import CollectionEvent, SiteState, site_states
+from coordinator.collection import SiteState
 from coordinator.home import CoordinatorHome
-from coordinator.network.collecting import roster_of
-from coordinator.network.enrolment import Enrolments
-from coordinator.network.flower_app import CollectionRun, collect_round
-from coordinator.network.gateway import sites_by_node
-from coordinator.network.registry import published
-from coordinator.network.superlink import SuperLink, bundle
-from coordinator.store import SqliteStore
+from coordinator.network.superlink import bundle
 from protocol.codec import sha256
+from protocol.errors import ErrorCode
 from protocol.exchange import BUNDLE, BUNDLE_SHA256
-from protocol.identifiers import SiteId, StudyId
 from shared.runtime.processes import wait_until
-from simulations.network_demo import Deployment, coordinator_running, join_all, prepare, site_running
+from simulations.network_demo import Deployment, command, coordinator_running, prepare
+from tests.network.deployed import KYOTO, STUDY, deployed, live, log_of, one_round, said
 from tests.study_with_cells import write_study
-
-KYOTO, STUDY = SiteId("kyoto"), StudyId("vegf-2026")
-live = pytest.mark.skipif(os.environ.get("CROSSLOT_DEPLOYMENT") != "1", reason="needs CROSSLOT_DEPLOYMENT=1: slow")
 
 
 def test_flower_builds_the_bundle_whose_hash_sites_know() -> None:
@@ -41,23 +33,8 @@ def test_flower_builds_the_bundle_whose_hash_sites_know() -> None:
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    folder = tmp_path_factory.mktemp("deployment")
-    study = write_study(folder / "study", sites=(KYOTO,), lots_per_site=8)
-    made = prepare(study, folder / "network")
-    with ExitStack() as running:
-        running.enter_context(coordinator_running(made))
-        join_all(made)
-        made.ask_coordinator("publish", str(study / "study.toml"), "--atlas", str(study / "reference.atlas"))
-        running.enter_context(site_running(made, KYOTO))
-        home = CoordinatorHome(made.coordinator)
-        assert wait_until(
-            lambda: any(state == "online" for _, state in SuperLink.of(home).nodes().values()), timeout_seconds=60
-        )
+    with deployed(tmp_path_factory.mktemp("deployment"), (KYOTO,), (KYOTO,)) as made:
         yield made
-
-
-def log_of(deployment: Deployment, name: str) -> str:
-    return (deployment.logs / f"{name}.log").read_text()
 
 
 @live
@@ -68,24 +45,7 @@ def test_a_bundle_with_code_is_never_opened_at_the_site_and_told_in_its_log(
     hostile = f"open({str(canary)!r}, 'w').write('was here')\napp = None\n"
     project = BUNDLE["pyproject.toml"].replace("site_agent.network.flower_app:app", "hostile:app")
     content = bundle({"pyproject.toml": project, "hostile.py": hostile})
-    home = CoordinatorHome(deployment.coordinator)
-    superlink, enrolments, store = SuperLink.of(home), Enrolments(home.enrolments_path), SqliteStore(home.store_path)
-    study = published(home, STUDY)
-    run = CollectionRun(
-        study=study.plan,
-        roster=roster_of(home, study, enrolments.enrolled()),
-        key=home.key,
-        store=store,
-        nodes=sites_by_node(enrolments, superlink),
-        clock=lambda: datetime.now(UTC),
-        nonce=lambda: os.urandom(16).hex(),
-        log=lambda _line: None,
-        reply_seconds=60.0,
-    )
-    with superlink.grid(content) as grid:
-        collect_round(run, grid)
-    event = site_states([KYOTO], map(CollectionEvent.from_line, store.events(STUDY)))[KYOTO]
-    assert event is not None
+    event = one_round(deployment, bundle=content)
     assert event.state is SiteState.DELIVERED  # the installed code answered, as ever
     assert not canary.exists()
     assert f"a bundle that may hold code (SHA-256 {sha256(content)}); it was not opened" in log_of(deployment, KYOTO)
@@ -98,19 +58,37 @@ def test_an_anonymous_peer_stands_in_the_coordinators_log(deployment: Deployment
     host, _, port = home.settings.address.partition(":")
     context = ssl.create_default_context(cadata=home.authority.certificate.decode())
     context.set_alpn_protocols(["h2"])
-    said = b""
+    heard = b""
     try:
         with (
             socket.create_connection((host, int(port)), 5) as raw,
             context.wrap_socket(raw, server_hostname=host) as connection,
         ):
-            said = connection.recv(4096)
+            heard = connection.recv(4096)
     except (ssl.SSLError, ConnectionError):
-        said = b""
-    assert said == b""
-    assert wait_until(
-        lambda: "PEER_DID_NOT_RETURN_A_CERTIFICATE" in log_of(deployment, "coordinator"), timeout_seconds=5
-    )
+        heard = b""
+    assert heard == b""
+    assert wait_until(lambda: "PEER_DID_NOT_RETURN_A_CERTIFICATE" in log_of(deployment), timeout_seconds=5)
+
+
+@live
+def test_clocks_that_differ_are_told_by_a_code_and_the_next_query_is_answered(deployment: Deployment) -> None:
+    for skew, code in ((timedelta(minutes=11), ErrorCode.NOT_YET_VALID), (-timedelta(hours=2), ErrorCode.EXPIRED)):
+        skewed = datetime.now(UTC) + skew
+        event = one_round(deployment, clock=lambda skewed=skewed: skewed)  # type: ignore[misc]  # bound now
+        assert (event.state, event.code) == (SiteState.FAILED, code)
+        assert said(deployment, "query refused", code.sentence, name=KYOTO)
+    assert one_round(deployment).state is SiteState.DELIVERED
+
+
+@live
+def test_checkpoints_come_home_and_cover_the_ledger(deployment: Deployment) -> None:
+    deployment.ask_coordinator("collect", STUDY, "--deadline-minutes", "1", "--pause-seconds", "1")
+    deployment.ask_site(KYOTO, "status")
+    verify = ("log", "verify", "--json", "--home", str(deployment.sites[KYOTO]))
+    verified = json.loads(command((sys.executable, "-c", "from site_agent.cli import main; main()", *verify)))
+    assert verified["checkpoints"] >= 1
+    assert 0 < verified["covered"] < verified["entries"]
 
 
 @live
