@@ -7,7 +7,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,6 +15,11 @@ from shared.errors import InputError
 from shared.runtime.console import CommandGroup, json_option, print_json, print_table, remark
 from shared.runtime.files import read_bounded, write_atomically
 from shared.runtime.logs import line_log
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from site_agent.network.doctor import Finding
 
 # What the commands work with (Flower, gRPC, the mapper) is imported within them: --help answers at once.
 
@@ -38,10 +43,11 @@ home_option: Final = click.option(
 @click.option("--passphrase-file", type=_PATH, help="Of the steward's key, where the home is new; without: asked.")
 @json_option
 def join(invite: Path, home_folder: Path, passphrase_file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
-    """Join a coordinator by INVITE, a file (or - for stdin). Makes the site's home and keys where there are none."""
+    """Join a coordinator by INVITE, a file (or - for stdin), and look as the doctor does. Makes home and keys."""
     from protocol.enrolment import read_invite  # noqa: PLC0415 - see above
     from protocol.signing import VerifyingKey  # noqa: PLC0415 - see above
     from site_agent.home import create_home, open_home  # noqa: PLC0415 - see above
+    from site_agent.network.doctor import examine  # noqa: PLC0415 - see above
     from site_agent.network.enrolment import join as enrol  # noqa: PLC0415 - see above
     from site_agent.network.keys import NetworkHome  # noqa: PLC0415 - see above
 
@@ -77,8 +83,9 @@ def join(invite: Path, home_folder: Path, passphrase_file: Path | None, as_json:
     click.echo(f"joined {settings.address} as {settings.site}")
     click.echo(f"the coordinator's key {coordinator.fingerprint}")
     click.echo(f"this site's key        {home.site_key().fingerprint}")
-    remark("Compare both keys with the coordinator by telephone, then name its key in policy.toml.")
-    remark(f"next: crosslot-site doctor --home {home_folder}, then crosslot-site serve --home {home_folder}")
+    remark("Compare both keys with the coordinator by telephone, and name its key in policy.toml.")
+    _print_findings(tuple(examine(NetworkHome(home_folder))))
+    remark(f"next: crosslot-site serve --home {home_folder}; after changes: crosslot-site doctor --home {home_folder}")
 
 
 @click.command("doctor")
@@ -101,7 +108,7 @@ def doctor(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click ha
             }
         )
     else:
-        print_table("Doctor", ("check", "state", "what to know"), [(e.check, e.state, e.say) for e in findings])
+        _print_findings(findings)
     if not passed:
         click.get_current_context().exit(1)
 
@@ -144,15 +151,16 @@ def renew(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click han
 @json_option
 def status(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
     """Show the studies that name this site, what waits for its steward, and which results are released."""
-    from protocol.signing import VerifyingKey  # noqa: PLC0415 - see above
     from site_agent.home import open_home  # noqa: PLC0415 - see above
+    from site_agent.network.checkpoints import bring_checkpoints  # noqa: PLC0415 - see above
     from site_agent.network.downloads import list_studies  # noqa: PLC0415 - see above
     from site_agent.network.gateway_client import connected  # noqa: PLC0415 - see above
     from site_agent.network.keys import NetworkHome  # noqa: PLC0415 - see above
 
     network, home = NetworkHome(home_folder), open_home(home_folder)
     with connected(network) as client:
-        studies = list_studies(client, VerifyingKey.from_hex(network.settings.coordinator))
+        studies = list_studies(client, home.coordinator)
+        bring_checkpoints(client, network, home.coordinator)
     held = list(home.airlock().held().values())
     rows = [
         (
@@ -180,6 +188,7 @@ def status(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click ha
 def results(study: str, home_folder: Path, out: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
     """Fetch the released results of STUDY; the coordinator's signature is checked, and they are kept."""
     from protocol.signing import VerifyingKey  # noqa: PLC0415 - see above
+    from site_agent.network.checkpoints import bring_checkpoints  # noqa: PLC0415 - see above
     from site_agent.network.downloads import fetch_results  # noqa: PLC0415 - see above
     from site_agent.network.gateway_client import connected  # noqa: PLC0415 - see above
     from site_agent.network.keys import NetworkHome  # noqa: PLC0415 - see above
@@ -188,6 +197,7 @@ def results(study: str, home_folder: Path, out: Path | None, as_json: bool) -> N
     with connected(network) as client:
         key = VerifyingKey.from_hex(network.settings.coordinator)
         believed = fetch_results(client, network, key, study).message
+        bring_checkpoints(client, network, key)
     document = believed.model_dump(mode="json")
     if out is not None:
         write_atomically(out, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
@@ -197,6 +207,10 @@ def results(study: str, home_folder: Path, out: Path | None, as_json: bool) -> N
     for verdict in believed.verdicts:
         click.echo(verdict.sentence)
     remark(f"kept in {network.results(study)}")
+
+
+def _print_findings(findings: "Sequence[Finding]") -> None:
+    print_table("Doctor", ("check", "state", "what to know"), [(e.check, e.state, e.say) for e in findings])
 
 
 def _passphrase(file: Path | None) -> str:

@@ -14,8 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from protocol.policy import policy_or_refuse
 from protocol.signing import VerifyingKey
+from protocol.toml_documents import DOCUMENT_LIMIT
 from shared.errors import CrosslotError
+from shared.runtime.files import read_bounded
 from site_agent.network.downloads import list_studies
 from site_agent.network.gateway_client import GatewayClient, connected
 from site_agent.network.greeting import greet
@@ -56,6 +59,7 @@ def examine(home: NetworkHome) -> Iterator[Finding]:
     yield Finding(check="joined", state=PASSED, say=f"{home.settings.site} at {home.settings.address}")
     if not keys.passed:  # a key that others may have read opens no connection
         return
+    yield _policy(home)
     yield _certificate(home)
     yield _reachable(home)
     try:
@@ -142,6 +146,24 @@ def _tables(folder: Path) -> Finding:
         say = f"expected {', '.join(absent)} in {folder}; try them by: crosslot-site check {folder} --help"
         return Finding(check="data", state="data-missing", say=say)
     return Finding(check="data", state=PASSED, say="lots.csv, potency.csv and policy.toml are here")
+
+
+def _policy(home: NetworkHome) -> Finding:
+    path = home.folder / "policy.toml"
+    if not path.is_file():
+        return Finding(check="policy", state="policy-missing", say="without policy.toml nothing leaves this site")
+    try:
+        policy = policy_or_refuse(read_bounded(path, limit=DOCUMENT_LIMIT, what="the site's policy"))
+        own = VerifyingKey.from_hex(home.settings.coordinator).fingerprint
+    except CrosslotError as error:
+        return Finding(check="policy", state="policy-damaged", say=f"{error}")
+    if policy.site != home.settings.site:
+        return Finding(check="policy", state="policy-damaged", say=f"it is that of {policy.site}")
+    if own not in policy.allowed_coordinators:
+        say = f"policy.toml does not name this coordinator under allowed_coordinators: {own}"
+        return Finding(check="policy", state="coordinator-not-allowed", say=say)
+    named = ", ".join(policy.allowed_studies) or "none yet"
+    return Finding(check="policy", state=PASSED, say=f"it names this coordinator; studies: {named}")
 
 
 def _certificate(home: NetworkHome) -> Finding:

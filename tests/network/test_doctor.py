@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from protocol.certificates import Pair, issue_site, new_request
+from protocol.identifiers import Sha256, SiteId, StudyId
+from protocol.plan import Profile
+from protocol.policy import SitePolicy, write_policy
 from shared.runtime.processes import free_port
 from site_agent.network import doctor, greeting
 from site_agent.network.doctor import PASSED, examine
@@ -20,17 +23,40 @@ def states(home: NetworkHome) -> dict[str, str]:
 @pytest.fixture
 def site(gateway: LiveGateway) -> NetworkHome:
     home = gateway.join("kyoto")
-    for name in ("lots.csv", "potency.csv", "policy.toml"):
+    for name in ("lots.csv", "potency.csv"):
         (home.folder / name).touch()
+    (home.folder / "policy.toml").write_bytes(policy_of(gateway.home.key.fingerprint))
     return home
+
+
+def policy_of(*coordinators: str, site: str = "kyoto") -> bytes:
+    return write_policy(
+        SitePolicy(
+            version=1,
+            site=SiteId(site),
+            profile=Profile.STANDARD,
+            allowed_studies=(StudyId("vegf-2026"),),
+            allowed_coordinators=tuple(Sha256(each) for each in coordinators),
+        )
+    )
 
 
 def test_a_sound_site_passes_everything(site: NetworkHome) -> None:
     found = states(site)
     assert set(found.values()) == {PASSED}
-    assert {"python", "flower", "disk", "keys", "data", "joined", "network", "coordinator", "versions", "clock"} <= set(
-        found
-    )
+    assert {
+        "python",
+        "flower",
+        "disk",
+        "keys",
+        "data",
+        "joined",
+        "policy",
+        "network",
+        "coordinator",
+        "versions",
+        "clock",
+    } <= set(found)
 
 
 def test_a_site_that_has_not_joined_is_told_so(tmp_path: Path) -> None:
@@ -79,9 +105,23 @@ def test_keys_that_others_can_read_are_told(site: NetworkHome) -> None:
     assert states(site)["keys"] == "keys-readable"
 
 
+@pytest.mark.parametrize(
+    ("policy", "state"),
+    [
+        (policy_of("0" * 64), "coordinator-not-allowed"),
+        (policy_of("0" * 64, site="leiden"), "policy-damaged"),
+        (b"not toml =", "policy-damaged"),
+    ],
+)
+def test_a_policy_that_would_answer_nothing_is_told(site: NetworkHome, policy: bytes, state: str) -> None:
+    (site.folder / "policy.toml").write_bytes(policy)
+    assert states(site)["policy"] == state
+
+
 def test_absent_tables_are_told(site: NetworkHome) -> None:
     (site.folder / "policy.toml").unlink()
-    assert states(site)["data"] == "data-missing"
+    found = states(site)
+    assert (found["data"], found["policy"]) == ("data-missing", "policy-missing")
 
 
 def test_an_expired_certificate_is_told(gateway: LiveGateway, site: NetworkHome) -> None:
