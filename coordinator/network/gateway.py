@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -40,7 +41,7 @@ from protocol.identifiers import Sha256, SiteId, StudyId, instant
 from protocol.versions import compatible
 from protocol.wire import calls
 from protocol.wire import gateway_pb2 as wire
-from shared.errors import CrosslotError
+from shared.errors import CrosslotError, NoRoomError
 
 _REQUEST_LIMIT: Final = 32 * 1024
 _CACHE_SECONDS: Final = 1.0
@@ -214,7 +215,8 @@ class Gateway:
             raise ProtocolError(ErrorCode.UNKNOWN_SIGNER, f"{site.site} was revoked {site.revoked}.")
         if now - self._seen.get(bearer.fingerprint, -_SEEN_SECONDS) >= _SEEN_SECONDS:
             self._seen[bearer.fingerprint] = now
-            self._parts.enrolments.saw(site.certificate_sha256, now=self._parts.clock())
+            with suppress(NoRoomError):  # a full disk is told where something is lost by it
+                self._parts.enrolments.saw(site.certificate_sha256, now=self._parts.clock())
         return site
 
     def share(self, bearer: Bearer) -> Share:
@@ -240,6 +242,8 @@ class Gateway:
                 self._refuse(call, context, refusal.reason, _status_of(refusal))
             except ProtocolError as error:
                 self._refuse(call, context, error.code.value, grpc.StatusCode.PERMISSION_DENIED, str(error))
+            except NoRoomError as error:
+                self._refuse(call, context, "disk-full", grpc.StatusCode.UNAVAILABLE, f"{error}; {error.hint}")
             except CrosslotError as error:
                 self._refuse(call, context, "invalid", grpc.StatusCode.INVALID_ARGUMENT, str(error))
             except Exception as error:  # noqa: BLE001 - the last line of defence: a word leaves, the text stays here
