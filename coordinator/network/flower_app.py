@@ -35,7 +35,7 @@ from protocol.signing import SigningKey
 
 # Flower's 3, 4, 5: message, reply or node unavailable. The SuperLink says so itself, once a message's time is over.
 _NOT_FROM_THE_SITE = frozenset({3, 4, 5})
-_PAUSE_SECONDS: Final = 0.5
+_PAUSE_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 30.0
 
 
@@ -120,7 +120,7 @@ def collect_round(run: CollectionRun, grid: Carrier) -> tuple[SiteId, ...]:
             answered, _at = outstanding.pop(reply.metadata.reply_to_message_id, (None, 0.0))
             if answered is not None:
                 _keep(run, answered, reply)
-        if outstanding and not replies:
+        if outstanding:  # after replies too: each look costs the SuperLink as much as a site's answer does
             run.wait(_PAUSE_SECONDS)
             waited += _PAUSE_SECONDS
         # The SuperLink itself ends what is overdue; this is for a carrier that would stay silent for ever.
