@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+INSTALLED := $(VENV)/.installed
+STAMP := $(VENV)/.built
 RAY := $(VENV)/ray
 JOBS ?= 2
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
-export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba-cache
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
@@ -17,11 +18,16 @@ help:  ## Show this list.
 
 setup: $(STAMP)  ## Make .venv from the hashed lock.
 
-$(STAMP): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock requirements-compiler.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'crosslot needs Python >= 3.11; name one with: make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@echo 'Setting up .venv (once; one to three minutes) ...' >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@{ test -n "$$CC" || command -v cc || command -v gcc || command -v clang; } >/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-compiler.lock
+	@touch $(INSTALLED)
+
+$(STAMP): $(INSTALLED) pyproject.toml setup.py $(wildcard shared/native/*.[ch])
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
@@ -66,8 +72,10 @@ bench-network: $(STAMP)  ## How a study grows with its sites: to 1,000 in one pr
 	$(BIN)/python -m benchmarks.network_scale
 
 lock:  ## Resolve the dependencies again (needs uv); no index lines, so that any registry serves.
-	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --output-file requirements.lock
-	@for role in coordinator site; do echo 'setuptools>=77' | uv pip compile --universal --python-version 3.11 --extra $$role --constraint requirements.lock --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet pyproject.toml - --output-file deploy/$$role.lock; done
+	$(LOCK) --extra site --extra coordinator --extra dev pyproject.toml --output-file requirements.lock
+	@for role in coordinator site; do echo 'setuptools>=77' | $(LOCK) --extra $$role --constraint requirements.lock --no-annotate pyproject.toml - --output-file deploy/$$role.lock; done
+	echo 'ziglang>=0.13' | $(LOCK) - --output-file requirements-compiler.lock
+	echo 'ray>=2.40' | $(LOCK) --constraint requirements.lock --no-annotate - --output-file requirements-ray.lock
 
 clean:  ## Remove what was made here, the environment included.
 	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -43,9 +43,7 @@ def main() -> None:
 @click.option("--reference-lots", metavar="A,B,...|all", required=True, help="The lots that the atlas is built from.")
 @click.option("--profile", type=click.Choice(["open", "standard", "strict"]), default="open", show_default=True)
 @click.option("--minimum-cells", type=click.IntRange(1), help="Lower the sites' own minimum of cells a lot, openly.")
-@click.option(
-    "--noise", type=click.FloatRange(0.001, 10), help="Epsilon of the noise that the sites put on counts."
-)
+@click.option("--noise", type=click.FloatRange(0.001, 10), help="Epsilon of the noise that the sites put on counts.")
 @click.option("--sites", type=click.IntRange(1, 1_000), required=True, help="How many sites the lots are dealt to.")
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the atlas, permutations and keys."

@@ -170,7 +170,6 @@ def simulated_site(
             secret=pseudonym_secret(plan.study, plan.analysis.seed, site),
             done=done,
             log=log.append,
-            notice=remark,
             threads=threads,
             noise=noise,
         ),

@@ -160,7 +160,6 @@ def check_site(
         secret=given.secret or EXAMPLE_SECRET,
         done=done,
         log=log,
-        notice=log,
         threads=threads,
     )
     outcomes = tuple(reports.outcomes(given.rules))

@@ -13,7 +13,7 @@ from site_agent.qualification.commands import COMMANDS as QUALIFICATION_COMMANDS
 from site_agent.review.commands import home_group, review, terms
 from site_agent.review.record_commands import log, policy
 
-# What each command works with (numba, scanpy) is imported within it: --help and wrong arguments answer at once.
+# What each command works with (h5py, scanpy) is imported within it: --help and wrong arguments answer at once.
 
 _PATH = click.Path(path_type=Path)
 
@@ -45,7 +45,7 @@ def check(
 
     FOLDER holds lots.csv, potency.csv, policy.toml and the cell files. Exits with 1 if a lot would not be reported.
     """
-    from site_agent.check_command import check_site, read_plan, read_site, write_payloads  # noqa: PLC0415 - numba
+    from site_agent.check_command import check_site, read_plan, read_site, write_payloads  # noqa: PLC0415 - what it works with is slow to import
     from site_agent.check_shown import (  # noqa: PLC0415 - the same
         LOT_COLUMNS,
         as_document,
@@ -109,7 +109,7 @@ def map_(
 ) -> None:
     """Map the cells of one file onto an atlas. Everything stays here."""
     from site_agent.cells.lots import parse_where  # noqa: PLC0415 - as below
-    from site_agent.cells.map_command import map_file  # noqa: PLC0415 - imports numba
+    from site_agent.cells.map_command import map_file  # noqa: PLC0415 - imports h5py
     from site_agent.cells.map_shown import CLUSTER_COLUMNS, cluster_rows  # noqa: PLC0415 - as above
 
     last = 0
@@ -129,7 +129,6 @@ def map_(
             annotate=annotate,
             threads=threads,
             progress=moved,
-            notice=remark,
         )
     if as_json:
         print_json(summary.model_dump(mode="json"))

@@ -47,8 +47,6 @@ class FolderReports:
         Called as each lot is done.
     log : callable
         Takes lines for the site's own log: what happened to its lots.
-    notice : callable, optional
-        Takes sentences for the person who waits, such as that the mapper is being compiled.
     threads : int, optional
         Worker threads of the mapper.
     noise : NoiseBook, optional
@@ -60,7 +58,6 @@ class FolderReports:
     secret: bytes
     done: Callable[[Lot], None]
     log: Callable[[str], None]
-    notice: Callable[[str], None] | None = None
     threads: int | None = None
     noise: NoiseBook = field(default_factory=lambda: NoiseBook(MemoryLog()))
 
@@ -96,7 +93,6 @@ class FolderReports:
             limits,
             markers=rules.plan.modules.markers if rules.noise is None else None,
             threads=self.threads,
-            notice=self.notice,
         ):
             self.done(lot)
             withheld = mapping.withheld(limits)

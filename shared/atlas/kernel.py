@@ -9,21 +9,23 @@ Rules.
 3. A cell is unassigned (label -1) if its energy lies above the novelty threshold of its best cluster and no cluster is
    confident of it (``NoveltySettings``). So is a cell without any count.
 
-Only sites import this module: it needs numba. The kernel holds no lock of Python (``nogil``).
+The compiled part holds no lock of Python: any number of threads map at once.
 """
 
 import math
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.atlas.artefact import Atlas
-from shared.atlas.compiled import LOG_GRID, MITOCHONDRIAL, map_rows
+from shared.atlas.compiled import IS_WIDE, LANES, LOG_GRID, MITOCHONDRIAL, Cells, Rows, Tables, map_rows
 from shared.atlas.genes import GeneMatch
 from shared.errors import InternalError
+from shared.native.library import address
 
 UNASSIGNED: Final = -1
 
@@ -45,7 +47,7 @@ class KernelTables:
 
     slots: NDArray[np.int32]  # (n_file_genes,) 0, or atlas gene + 1, plus the mitochondrial bit
     has_slot: NDArray[np.uint8]  # (n_file_genes,) 1 where the slot is not 0: a table small enough for the first cache
-    weights: NDArray[np.float32]  # (G, d), on a grid
+    weights: NDArray[np.float32]  # (G, d rounded up to whole LANES), on a grid
     offset: NDArray[np.float64]  # (d,) gene_means @ weights over the genes that the file has
     caps: NDArray[np.float64]  # (G,), on a grid
     coefficients: NDArray[np.float64]  # (d, C)
@@ -54,8 +56,35 @@ class KernelTables:
     means: NDArray[np.float64]  # (C, d)
     inverse_spreads: NDArray[np.float64]  # (C, d)
     inverse_temperature: float
-    novelty_settings: NDArray[np.float64]  # (4,) temperature, weights of energy and distance, confidence
+    novelty_settings: tuple[float, float, float, float]  # temperature, weights of energy and distance, confidence
     target_sum: float
+
+    @property
+    def n_dimensions(self) -> int:
+        """Dimensions of a latent point."""
+        return len(self.coefficients)
+
+    @cached_property
+    def compiled(self) -> Tables:
+        """The same for the compiled part, which reads these very arrays: they are kept as long as this is."""
+        (d, C), G, n_file_genes = self.coefficients.shape, len(self.caps), len(self.slots)
+        width = -(-d // LANES) * LANES
+        if n_file_genes and not 0 <= int((self.slots & (MITOCHONDRIAL - 1)).max()) <= G:
+            raise InternalError(f"expected slots of {G} genes, found {int((self.slots & (MITOCHONDRIAL - 1)).max())}")
+        return Tables(
+            address(self.slots, np.int32, [n_file_genes]),
+            address(self.has_slot, np.uint8, [n_file_genes]),
+            address(self.weights, np.float32, [G, width]),
+            address(self.offset, np.float64, [d]),
+            address(self.caps, np.float64, [G]),
+            address(self.coefficients, np.float64, [d, C]),
+            address(self.intercepts, np.float64, [C]),
+            address(self.thresholds, np.float64, [C]),
+            address(self.means, np.float64, [C, d]),
+            address(self.inverse_spreads, np.float64, [C, d]),
+            *(n_file_genes, G, d, width, C),
+            *(self.inverse_temperature, self.target_sum, *self.novelty_settings),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,7 +124,7 @@ def prepare(atlas: Atlas, gene_match: GeneMatch, mito_mask: NDArray[np.bool_] | 
     return KernelTables(
         slots=slots,
         has_slot=(slots != 0).astype(np.uint8),
-        weights=weights.astype(np.float32),  # exact on this grid, and half the bytes to fetch for each gene of a cell
+        weights=_in_lanes(weights.astype(np.float32)),  # exact on this grid, and half the bytes to fetch for each gene
         # A sum, not a product of matrices: exact on the grid, and no thread of a BLAS is left spinning.
         offset=(means[present, None] * weights[present]).sum(axis=0),
         caps=np.floor(caps * LOG_GRID) / LOG_GRID,
@@ -104,12 +133,14 @@ def prepare(atlas: Atlas, gene_match: GeneMatch, mito_mask: NDArray[np.bool_] | 
         thresholds=atlas.novelty_thresholds.astype(np.float64),
         means=atlas.class_means.astype(np.float64),
         inverse_spreads=1.0 / atlas.class_spreads.astype(np.float64),
-        novelty_settings=np.array(
-            [novelty.temperature, novelty.energy_weight, novelty.distance_weight, novelty.confidence]
-        ),
+        novelty_settings=(novelty.temperature, novelty.energy_weight, novelty.distance_weight, novelty.confidence),
         inverse_temperature=1.0 / atlas.card.temperature,
         target_sum=atlas.target_sum,
     )
+
+
+def _in_lanes(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(np.pad(weights, ((0, 0), (0, -weights.shape[1] % LANES))))
 
 
 def _on_grid(weights: NDArray[np.float64], *, largest_log_count: float) -> NDArray[np.float64]:
@@ -134,6 +165,7 @@ def map_block(
     data: NDArray[np.number[Any]],
     *,
     with_latent: bool = False,
+    is_wide: bool = IS_WIDE,
 ) -> MappedBlock:
     """Map the n rows of a CSR block of counts.
 
@@ -147,6 +179,8 @@ def map_block(
         The counts.
     with_latent : bool
         Whether to return the latent points.
+    is_wide : bool
+        Use the processor's wider instructions, where it has them. The result is the same to the last bit.
 
     Raises
     ------
@@ -158,37 +192,24 @@ def map_block(
         raise InternalError("expected indptr to rise within the block's data")
     if data.dtype != np.float32:
         data = data.astype(np.float64, copy=False)  # exact for every count; two dtypes to compile, not ten
-    d = tables.weights.shape[1]
+    if indices.dtype != np.int32:  # what does not fit is out of range either way
+        indices = indices.clip(-1, np.iinfo(np.int32).max).astype(np.int32)
+    indptr = np.require(indptr, requirements=["C", "A"])
+    indices, data = np.require(indices, requirements=["C", "A"]), np.require(data, requirements=["C", "A"])
+    d = tables.n_dimensions
     label, best, n_genes = (np.empty(n, dtype=np.int32) for _ in range(3))
     confidence, energy = (np.empty(n, dtype=np.float32) for _ in range(2))
     total, mito = (np.empty(n, dtype=np.float64) for _ in range(2))
-    latent = np.empty((n if with_latent else 0, d), dtype=np.float32)
-    code, row = map_rows(
-        indptr,
-        indices,
-        data,
-        tables.slots,
-        tables.has_slot,
-        tables.weights,
-        tables.offset,
-        tables.caps,
-        tables.coefficients,
-        tables.intercepts,
-        tables.thresholds,
-        tables.means,
-        tables.inverse_spreads,
-        tables.novelty_settings,
-        tables.inverse_temperature,
-        tables.target_sum,
-        label,
-        best,
-        confidence,
-        energy,
-        total,
-        n_genes,
-        mito,
-        latent,
+    latent = np.empty((n, d), dtype=np.float32) if with_latent else None
+    rows = Rows(
+        address(indptr, np.int64, [n + 1]),
+        address(indices, np.int32, [length]),
+        address(data, data.dtype.type, [length]),
+        *(n, length, data.dtype == np.float64),
     )
+    written = (label, best, confidence, energy, total, mito, n_genes)
+    cells = Cells(*(array.ctypes.data for array in written), None if latent is None else latent.ctypes.data)
+    code, row = map_rows(tables.compiled, rows, cells, is_wide=is_wide)
     return MappedBlock(
         validity=Validity(code),
         first_bad_row=row,
@@ -199,5 +220,5 @@ def map_block(
         total_counts=total,
         n_genes=n_genes,
         mito_counts=mito,
-        latent=latent if with_latent else None,
+        latent=latent,
     )

@@ -4,7 +4,7 @@ Rules:
 
 1. Output is exactly as long as the chunk declares; a decoder that would give more or less raises ``ValueError``. No
    decoder allocates more than the declared size, whatever the compressed bytes say.
-2. Every decoder releases the interpreter's lock while it works (libdeflate, Arrow's zstd, numba with ``nogil``).
+2. Every decoder releases the interpreter's lock while it works (libdeflate, Arrow's zstd, our own in C).
 3. A pipeline with any other filter has no decoder here: the caller falls back to the HDF5 library, which is slower and
    as right.
 
@@ -89,7 +89,7 @@ def _zstd() -> Step:
 
 
 def _lzf() -> Step:
-    from site_agent.cells.byte_kernels import lzf_decode  # noqa: PLC0415 - numba, for the files that need it
+    from site_agent.cells.byte_kernels import lzf_decode  # noqa: PLC0415 - for the files that need it
 
     return _filling(lzf_decode, "an lzf")
 
@@ -106,7 +106,7 @@ def _filling(kernel: Callable[[Bytes, Bytes], Any], name: str) -> Step:
 
 
 def _shuffle() -> Step:
-    from site_agent.cells.byte_kernels import unshuffle  # noqa: PLC0415 - numba, for the files that need it
+    from site_agent.cells.byte_kernels import unshuffle  # noqa: PLC0415 - for the files that need it
 
     def step(stored: Bytes, n_bytes: int, item_bytes: int) -> Bytes:
         if stored.nbytes != n_bytes:

@@ -22,7 +22,7 @@ from shared.atlas.artefact import Atlas
 from shared.errors import InputError
 from site_agent.cells.cell_source import CellSource
 from site_agent.cells.lots import Lot, SiteLots
-from site_agent.cells.mapping import CellMapping, Notice, Progress, map_source, thread_count
+from site_agent.cells.mapping import CellMapping, Progress, map_source, thread_count
 from site_agent.cells.marker_moments import LotCells, LotMoments, marker_moments
 from site_agent.cells.quality import QualityMedians, RemovedCells, apply_limits, medians
 from site_agent.cells.reading import open_cells
@@ -134,7 +134,6 @@ def map_site_lots(
     markers: MarkersPlan | None = None,
     threads: int | None = None,
     progress: Callable[[Lot], Progress | None] | None = None,
-    notice: Notice | None = None,
 ) -> Iterator[tuple[Lot, LotMapping]]:
     """Yield the lots of a site with their composition, file by file.
 
@@ -173,7 +172,6 @@ def map_site_lots(
                 latent_rows=diagnosed_cells(owner, len(together)),
                 threads=threads,
                 progress=None if progress is None else progress(together[0]),
-                notice=notice,
             )
             mapped_owner = owner if mapping.rows is None else owner[mapping.rows]
             summaries = (

@@ -1,6 +1,6 @@
 """What ``crosslot-site map`` does: one file, one atlas, one folder of results. All of it stays at the site.
 
-The scout is started before numba is loaded, so that both load at once: a first cell is mapped about a third sooner.
+The scout is started before anything else is loaded, so that both processes load at once.
 """
 
 import gc
@@ -19,7 +19,7 @@ from site_agent.cells.scout import SCOUT
 
 if TYPE_CHECKING:
     from site_agent.cells.lots import CellFilter
-    from site_agent.cells.mapping import Notice, Progress
+    from site_agent.cells.mapping import Progress
     from site_agent.cells.mapping_files import MappingSummary
 
 
@@ -37,7 +37,7 @@ def read_atlas(path: Path) -> tuple[Atlas, str]:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep the collector of cycles still: what loading numba makes lives on, and every pass would visit it."""
+    """Keep the collector of cycles still: what loading libraries makes lives on, and every pass would visit it."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -59,7 +59,6 @@ def map_file(
     annotate: bool = False,
     threads: int | None = None,
     progress: "Progress | None" = None,
-    notice: "Notice | None" = None,
 ) -> "MappingSummary":
     """Map one file and write ``cells.parquet`` and ``summary.json`` into ``out``, whole or not at all.
 
@@ -73,7 +72,7 @@ def map_file(
         Of a study plan; by default every cell with counts remains.
     annotate : bool
         Write the result into the file's obs too, at the end.
-    threads, progress, notice : optional
+    threads, progress : optional
         As ``map_cells``.
 
     Returns
@@ -115,7 +114,6 @@ def map_file(
                 latent_rows=latent_rows,
                 threads=threads,
                 progress=progress,
-                notice=notice,
             )
             lot = summarise_lot(mapping, used)
             found = diagnose(reference, lot)

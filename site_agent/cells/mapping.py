@@ -26,7 +26,6 @@ from shared.atlas.kernel import KernelTables, MappedBlock, Validity, map_block, 
 from shared.errors import InputError
 from site_agent.cells.bounds import VALUES_PER_BLOCK
 from site_agent.cells.cell_source import CellSource
-from site_agent.cells.compilation import announce_compilation
 from site_agent.cells.matrices import CellBlock, Span
 from site_agent.cells.quality import CellQuality
 from site_agent.cells.reading import open_cells
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 UNASSIGNED_NAME = "unassigned"
 Progress = Callable[[int, int], None]
 """Called with the cells done and the cells in all."""
-
-Notice = Callable[[str], None]
-"""Called with a sentence for the person who waits."""
 
 _MAXIMUM_THREADS = 8
 _FAULTS = {
@@ -145,7 +141,6 @@ def map_cells(
     where: Sequence[tuple[str, str]] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
-    notice: Notice | None = None,
 ) -> CellMapping:
     """Map the cells of a file, or of an AnnData in memory, onto an atlas.
 
@@ -162,7 +157,7 @@ def map_cells(
         obs columns and the values that a cell must have in all of them.
     threads : int, optional
         Worker threads; as many as there are cores, at most 8, where not given.
-    progress, notice : callable, optional
+    progress : callable, optional
         Called as the run goes.
 
     Returns
@@ -176,11 +171,9 @@ def map_cells(
     """
     if not hasattr(cells, "obs_names"):
         with open_cells(Path(cells), layer) as source:
-            return map_source(source, atlas, where=where, threads=threads, progress=progress, notice=notice)
+            return map_source(source, atlas, where=where, threads=threads, progress=progress)
     with open_anndata_object(cells, layer) as source:
-        mapping = map_source(
-            source, atlas, where=where, threads=threads, progress=progress, notice=notice, with_latent=True
-        )
+        mapping = map_source(source, atlas, where=where, threads=threads, progress=progress, with_latent=True)
     _annotate_object(cells, mapping)
     return mapping
 
@@ -196,7 +189,6 @@ def map_source(
     with_latent: bool = False,
     latent_rows: NDArray[np.bool_] | None = None,
     progress: Progress | None = None,
-    notice: Notice | None = None,
 ) -> CellMapping:
     """Map the cells of an open source; ``rows`` ``(n_cells,)`` narrows them besides ``where``.
 
@@ -214,12 +206,11 @@ def map_source(
     mitochondrial = source.genes.mitochondrial()
     tables = prepare(atlas, genes, mitochondrial)
     source.require_counts()
-    announce_compilation(notice)
     n = source.n_cells if chosen is None else int(np.count_nonzero(chosen))
     latent_cells = latent_rows if latent_rows is None or chosen is None else latent_rows[chosen]
     with_latent = with_latent or latent_cells is not None
     n_points = n if latent_cells is None else int(np.count_nonzero(latent_cells))
-    out = _Results(n, (n_points, tables.weights.shape[1] if with_latent else 0))
+    out = _Results(n, (n_points, tables.n_dimensions if with_latent else 0))
     run = _Run(source, tables, chosen, with_latent=with_latent)
     done = 0
     for mapped in _in_order(run, source.spans(values_per_block, chosen), thread_count(threads)):

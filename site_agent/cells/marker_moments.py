@@ -180,17 +180,7 @@ def _summed(
         block, at = source.read(span), slice(*span)
         sums = own.get()
         try:
-            add_cells(
-                block.indptr,
-                block.indices,
-                block.data,
-                states[at],
-                libraries[at],
-                slots,
-                TARGET_SUM,
-                thresholds,
-                sums,
-            )
+            add_cells(block, states[at], libraries[at], slots, TARGET_SUM, thresholds, sums)
         finally:
             own.put(sums)
 

@@ -58,7 +58,7 @@ def compare(
         endpoint=endpoint,
     )
     with progress("mapping lots", len(given.site.lots), unit="lots") as advance:
-        compared = compare_site(given, done=lambda _lot: advance(), notice=remark, threads=threads)
+        compared = compare_site(given, done=lambda _lot: advance(), threads=threads)
     write_atomically(out, render_comparison(given, compared))
     findings = compared.findings
     if as_json:

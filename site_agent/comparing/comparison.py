@@ -41,9 +41,7 @@ class SiteComparison:
     left_out: tuple[LeftOut, ...]
 
 
-def compare_site(
-    given: Given, *, done: Callable[[Lot], None], notice: Callable[[str], None], threads: int | None = None
-) -> SiteComparison:
+def compare_site(given: Given, *, done: Callable[[Lot], None], threads: int | None = None) -> SiteComparison:
     """Map every lot of the site and compare those before the change with those after it.
 
     Raises
@@ -57,7 +55,7 @@ def compare_site(
     left_out: list[LeftOut] = []
     own_before = any(lot.arm is Arm.BEFORE for lot in given.site.lots)
     stands_in = not own_before and given.consortium is not None
-    for lot, mapping in map_site_lots(given.site, given.atlas, given.limits, threads=threads, notice=notice):
+    for lot, mapping in map_site_lots(given.site, given.atlas, given.limits, threads=threads):
         done(lot)
         rows = [row for row in given.site.potency[lot.lot] if row.endpoint == given.endpoint]
         reason = _why_left_out(lot, mapping, rows, given)

@@ -253,7 +253,7 @@ def _judge(
             advance(done - last)
             last = done
 
-        facts = facts_of(file, atlas, believed.message, tissue=tissue, threads=threads, progress=moved, notice=remark)
+        facts = facts_of(file, atlas, believed.message, tissue=tissue, threads=threads, progress=moved)
     judgement = judge_lot(facts, believed.message)
     record = QualifiedLot(
         lot=name,

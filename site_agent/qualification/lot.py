@@ -18,7 +18,7 @@ from shared.atlas.proportions import Composition
 from site_agent.cells.diagnostics import WarningCode, diagnose
 from site_agent.cells.lot_mapping import diagnosed_cells, summarise_lot
 from site_agent.cells.lots import CellFilter
-from site_agent.cells.mapping import Notice, Progress, map_source
+from site_agent.cells.mapping import Progress, map_source
 from site_agent.cells.reading import open_cells
 from site_agent.qualification.judgement import LotFacts
 
@@ -42,7 +42,6 @@ def facts_of(
     tissue: str | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
-    notice: Notice | None = None,
 ) -> LotFacts:
     """Return what a lot's cells say to a specification.
 
@@ -54,7 +53,7 @@ def facts_of(
         The one that the specification names.
     tissue : str, optional
         As the site says it.
-    threads, progress, notice : optional
+    threads, progress : optional
         As ``map_source``.
 
     Raises
@@ -73,7 +72,6 @@ def facts_of(
             latent_rows=diagnosed_cells(owner, 1),
             threads=threads,
             progress=progress,
-            notice=notice,
         )
     lot = summarise_lot(mapping, specification.quality)
     found = diagnose(atlas, lot)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from shared.atlas.artefact import Atlas
-from shared.atlas.compiled import exp, log1p
 from shared.atlas.genes import match_genes
 from shared.atlas.kernel import KernelTables, MappedBlock, Validity, map_block, prepare
 from shared.errors import InternalError
@@ -219,15 +218,3 @@ def test_an_index_out_of_range_is_named_and_never_followed(
 def test_a_lying_indptr_is_refused_before_any_read(tables: KernelTables, indptr: list[int]) -> None:
     with pytest.raises(InternalError):
         map_block(tables, np.array(indptr, dtype=np.int64), np.zeros(5, np.int32), np.zeros(5, np.float32))
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.floats(0, 1e12))
-def test_log1p_is_within_two_ulp(x: float) -> None:
-    assert log1p(x) == pytest.approx(math.log1p(x), rel=4.5e-16, abs=0)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.floats(-700, 0))
-def test_exp_is_within_two_ulp(x: float) -> None:
-    assert exp(x) == pytest.approx(math.exp(x), rel=4.5e-16, abs=0)
