@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from protocol.errors import ErrorCode, ProtocolError
+from protocol.plan import QualityLimits
 from protocol.policy import EffectiveRules
 from protocol.pseudonyms import NameKind, pseudonym
 from protocol.report import LotReport, Software
 from shared.atlas.artefact import from_bytes, sha256
-from site_agent.cells.lot_mapping import LotMapping, map_site_lots
+from site_agent.cells.lot_mapping import LotMapping, WithheldReason, map_site_lots
 from site_agent.cells.lots import Lot, SiteLots
 from site_agent.release.append_log import MemoryLog
 from site_agent.release.decisions import Provenance
@@ -68,7 +69,7 @@ class FolderReports:
             if outcome.report is None:
                 self.log(f"lot {outcome.lot.lot} is not reported: {', '.join(outcome.withheld)}")
                 named = pseudonym(self.secret, study=rules.plan.study, kind=NameKind.LOT, name=outcome.lot.lot)
-                offers.append(NotOffered(lot=named, reasons=outcome.withheld))
+                offers.append(NotOffered(lot=named, reasons=_reasons(outcome, rules.plan.quality)))
             else:
                 offers.append(Offer(report=outcome.report, provenance=outcome.made_of))
         return offers
@@ -111,6 +112,20 @@ class FolderReports:
                     attributes=self.site.attributes.get(lot.lot, ()),
                 )
             yield LotOutcome(lot=lot, mapping=mapping, report=report, made_of=made_of, withheld=tuple(withheld))
+
+
+def _reasons(outcome: LotOutcome, limits: QualityLimits) -> tuple[str, ...]:
+    """Return why the study's limits of quality do not admit a lot, for the site's own people."""
+    mapping = outcome.mapping
+    words = {
+        WithheldReason.TOO_FEW_CELLS: (
+            f"{mapping.cells_after_qc:,} cells after QC; the study asks for {limits.minimum_cells_per_lot:,}."
+        ),
+        WithheldReason.LOW_GENE_COVERAGE: (
+            f"{mapping.gene_coverage:.0%} of the atlas's genes; the study asks for {limits.minimum_gene_coverage:.0%}."
+        ),
+    }
+    return tuple(sentence for reason, sentence in words.items() if reason in outcome.withheld)
 
 
 def mapped_lot(mapping: LotMapping) -> MappedLot:

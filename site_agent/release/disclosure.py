@@ -59,7 +59,7 @@ def judge(
         judge_totals(report),
         judge_earlier_releases(report, rules, earlier),
         judge_noise(report, rules, noise),
-        judge_noise_budget(rules, noise),
+        *judge_noise_budget(rules, noise),
         judge_precision(report, rules),
         judge_withheld_fields(report, rules),
         judge_modules(report, rules),

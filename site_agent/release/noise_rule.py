@@ -43,15 +43,15 @@ def judge_noise(report: LotReport, rules: EffectiveRules, standing: NoiseStandin
     return passed(RuleId.NOISE, f"Every count bears discrete Laplace noise, epsilon {said.epsilon:g}.")
 
 
-def judge_noise_budget(rules: EffectiveRules, standing: NoiseStanding | None) -> Verdict:
-    """Say whether the lot's budget of noise, over all studies, has what this report costs (SPEC 5.14)."""
+def judge_noise_budget(rules: EffectiveRules, standing: NoiseStanding | None) -> tuple[Verdict, ...]:
+    """Say whether the lot's budget of noise, over all studies, has what this report costs; nothing without noise."""
     noise = rules.noise
     if noise is None or standing is None:
-        return passed(RuleId.NOISE_BUDGET, "No noise, and no budget of it.")
+        return ()
+    words = budget_words(standing, noise)
     if not within_budget(standing, noise):
-        reason = f"The lot's budget of noise is spent. {budget_words(standing, noise)}"
-        return failed(RuleId.NOISE_BUDGET, (_FIELD,), reason)
-    return passed(RuleId.NOISE_BUDGET, budget_words(standing, noise))
+        return (failed(RuleId.NOISE_BUDGET, (_FIELD,), f"The lot's budget of noise is spent. {words}"),)
+    return (passed(RuleId.NOISE_BUDGET, words),)
 
 
 def budget_words(standing: NoiseStanding, noise: NoisePolicy) -> str:

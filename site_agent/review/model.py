@@ -15,7 +15,6 @@ from site_agent.home import Home
 from site_agent.release.decisions import Held, State
 from site_agent.release.disclosure import judge
 from site_agent.release.earlier_releases import EarlierRelease
-from site_agent.release.site_records import HeldBackBy
 from site_agent.release.verdicts import Outcome, Verdict
 from site_agent.release.withheld_clusters import is_magnitude, withhold_clusters
 
@@ -121,7 +120,7 @@ class HeldBackLine:
     @property
     def why(self) -> str:
         """All reasons, in one line."""
-        return " ".join(self.reasons) if self.by == HeldBackBy.RULE.value else "; ".join(self.reasons)
+        return " ".join(self.reasons)
 
 
 def held_back_lines(home: Home) -> tuple[HeldBackLine, ...]:

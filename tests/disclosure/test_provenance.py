@@ -1,5 +1,6 @@
 """A lot and its cells are known again under another atlas and in another study, from the cells themselves."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,14 @@ import pytest
 from coordinator.atlas_signing import manifest_of
 from protocol.identifiers import StudyId
 from protocol.plan import StudyPlan
-from protocol.policy import effective, read_policy
+from protocol.policy import SitePolicy, effective, read_policy
+from protocol.pseudonyms import NameKind, pseudonym
 from shared.atlas.artefact import to_bytes
 from shared.atlas.fit import Origin, fit_atlas
 from shared.atlas.model import FitParameters
 from site_agent.cells.lots import read_site_folder
 from site_agent.lot_reports import FolderReports
-from site_agent.release.offers import Offer
+from site_agent.release.offers import NotOffered, Offer
 from tests.study_with_cells import IDENTIFIERS, SITES, SYMBOLS, cell_study, make_study_plan, write_study
 
 pytestmark = pytest.mark.disclosure
@@ -38,10 +40,14 @@ def another_atlas() -> bytes:
     )
 
 
-def offers(folder: Path, plan: StudyPlan, atlas: bytes) -> list[Offer]:
+def policy_for(folder: Path, plan: StudyPlan) -> SitePolicy:
     policy = read_policy((folder / "policy.toml").read_bytes())
-    policy = policy.model_copy(update={"allowed_studies": (plan.study,)})
-    source = FolderReports(
+    return policy.model_copy(update={"allowed_studies": (plan.study,), "auto_approve": ()})
+
+
+def reports(folder: Path, atlas: bytes) -> FolderReports:
+    plan = make_study_plan()
+    return FolderReports(
         site=read_site_folder(folder, plan.endpoints, cohorts=plan.cohorts),
         atlas=atlas,
         secret=SECRET,
@@ -49,7 +55,11 @@ def offers(folder: Path, plan: StudyPlan, atlas: bytes) -> list[Offer]:
         log=lambda _line: None,
         threads=1,
     )
-    return [offer for offer in source(effective(policy, plan)) if isinstance(offer, Offer)]
+
+
+def offers(folder: Path, plan: StudyPlan, atlas: bytes) -> list[Offer]:
+    offered = reports(folder, atlas)(effective(policy_for(folder, plan), plan))
+    return [offer for offer in offered if isinstance(offer, Offer)]
 
 
 def test_the_same_cells_are_known_again_under_another_atlas_and_other_cells_are_not(tmp_path: Path) -> None:
@@ -81,3 +91,16 @@ def test_the_same_cells_are_known_again_under_another_atlas_and_other_cells_are_
         fewer = each.report.cells_after_qc != old.report.cells_after_qc
         assert fewer == (each.provenance != old.provenance)
     assert any(each.provenance not in [old.provenance for old in first] for each in third)
+
+
+def test_a_lot_beyond_the_limits_of_quality_is_named_to_the_sites_own_people_with_its_numbers(tmp_path: Path) -> None:
+    folder, plan = write_study(tmp_path / "study") / "sites" / SITES[0], make_study_plan()
+    strict = plan.model_copy(update={"quality": plan.quality.model_copy(update={"minimum_cells_per_lot": 10**6})})
+    source = reports(folder, to_bytes(cell_study().atlas))
+    poor = source(effective(policy_for(folder, strict), strict))
+    names = {pseudonym(SECRET, study=plan.study, kind=NameKind.LOT, name=lot.lot) for lot in source.site.lots}
+    assert {each.lot for each in poor if isinstance(each, NotOffered)} == names
+    assert len(poor) == len(names) > 0
+    for each in poor:
+        assert isinstance(each, NotOffered)
+        assert re.fullmatch(r"[0-9,]+ cells after QC; the study asks for 1,000,000\.", each.reasons[0])

@@ -20,10 +20,11 @@ from protocol.envelopes import PayloadType
 from protocol.exchange import Ask, Reply
 from protocol.plan import Profile
 from protocol.policy import EffectiveRules, SitePolicy, write_policy
+from protocol.pseudonyms import NameKind, pseudonym
 from shared.runtime.files import write_atomically
 from site_agent.cells.lots import LOT_COLUMNS
 from site_agent.release.decisions import State
-from site_agent.release.offers import Offer
+from site_agent.release.offers import NotOffered, Offer
 from site_agent.review.server import ReviewServer
 from tests.chromium import chromium
 from tests.site_agent.review.conftest import PASSPHRASE, AHome
@@ -39,19 +40,23 @@ LOTS: Mapping[str, Sequence[int]] = {
     "BM-2026-015": (655, 301, 480, 55, 74, 12, 0),
     "BM-2026-017": (188, 402, 719, 141, 39, 6, 2),
 }
+POOR, FEW = "BM-2026-016", "311 cells after QC; the study asks for 500."
 _PLAN = make_plan()
 PLAN = _PLAN.model_copy(update={"atlas": _PLAN.atlas.model_copy(update={"clusters": CLUSTERS})})
 _FLAGS = ("--blink-settings=scriptEnabled=false", "--hide-scrollbars")
 
 
 class SomeLots:
-    """Lots of seven clusters; their counts can be changed."""
+    """Lots of seven clusters, whose counts can be changed; and one that the study's limits of quality do not admit."""
 
     def __init__(self) -> None:
         self.counts = dict(LOTS)
 
-    def __call__(self, rules: EffectiveRules) -> Sequence[Offer]:
-        return [Offer(report=make_report(rules, lot, counts)) for lot, counts in self.counts.items()]
+    def __call__(self, rules: EffectiveRules) -> Sequence[Offer | NotOffered]:
+        secret = rules.site.encode().ljust(32, b".")
+        poor = pseudonym(secret, study=rules.plan.study, kind=NameKind.LOT, name=POOR)
+        offers = [Offer(report=make_report(rules, lot, counts)) for lot, counts in self.counts.items()]
+        return [*offers, NotOffered(lot=poor, reasons=(FEW,))]
 
 
 @pytest.fixture
@@ -65,7 +70,9 @@ def waiting(a_home: AHome) -> AHome:
     )
     write_atomically(a_home.home.folder / "policy.toml", write_policy(policy))
     given = {"donor": "donor 7", "file": "cells.h5ad", "tissue": "bone marrow", "product": "MSC", "cohort": "main"}
-    rows = [",".join(lot if column == "lot" else given.get(column, "") for column in LOT_COLUMNS) for lot in LOTS]
+    rows = [
+        ",".join(lot if column == "lot" else given.get(column, "") for column in LOT_COLUMNS) for lot in (*LOTS, POOR)
+    ]
     write_atomically(a_home.home.folder / "lots.csv", "\n".join([",".join(LOT_COLUMNS), *rows, ""]).encode())
     a_home.source = SomeLots()
     ask(a_home)
@@ -144,7 +151,9 @@ def test_a_steward_walks_from_the_list_to_the_receipt_by_keyboard_without_script
     browser.get(server.address)
     _wait_for(browser, "Nothing has left. 3 wait for your decision; 0 approved and not yet sent.")
     assert "token" not in browser.current_url
-    _picture(browser, "review-list", height=520)
+    assert POOR in _text(browser)
+    assert FEW in _text(browser)
+    _picture(browser, "review-list", height=720)
 
     _press(browser, "BM-2026-014")
     _wait_for(browser, "Nothing of this report has left")

@@ -84,14 +84,14 @@ def test_a_lot_beyond_the_studys_limits_of_quality_is_told_with_its_reason(
     poor = pseudonym(a_home.home.secret(), study=STUDY, kind=NameKind.LOT, name="BM-01")
 
     def with_a_poor_lot(rules: EffectiveRules) -> list[Offer | NotOffered]:
-        return [*lots(rules), NotOffered(lot=poor, reasons=("41% of the atlas's genes", "30 cells"))]
+        return [*lots(rules), NotOffered(lot=poor, reasons=("41% of the atlas's genes.", "30 cells."))]
 
     a_home.source = with_a_poor_lot
     said(a_home)
     (line,) = json.loads(run("review", "held-back", "--json").stdout)
     assert (line["lot_name"], line["by"]) == ("BM-01", "quality limits of the study")
     assert "not in the airlock: BM-01" in run("review").stdout
-    assert "41% of the atlas's genes; 30 cells" in " ".join(run("review", "held-back").stdout.split())
+    assert "41% of the atlas's genes. 30 cells." in " ".join(run("review", "held-back").stdout.split())
     # Where no lot is left, the study hears that there is none, and the steward still sees why.
     a_home.source = lambda _rules: [NotOffered(lot=poor, reasons=("30 cells",))]
     assert said(a_home)[0].code is ErrorCode.NO_LOTS
