@@ -13,6 +13,7 @@ from coordinator.report.lots import LotView
 from coordinator.report.markers_section import markers_section
 from coordinator.report.numbering import Numbering
 from coordinator.report.potencies_section import potencies_section
+from coordinator.report.specification_section import specification_section
 from protocol.results import ResultSet
 
 SectionMaker = Callable[[LotView, ResultSet, Numbering], ModuleSection | None]
@@ -20,7 +21,7 @@ SectionMaker = Callable[[LotView, ResultSet, Numbering], ModuleSection | None]
 CHARACTERISATION: Final[tuple[SectionMaker, ...]] = (potencies_section, markers_section, attributes_section)
 """After the panels of shares: potencies together, markers, attributes."""
 
-DECISIONS: Final[tuple[SectionMaker, ...]] = (section_of_comparability,)
+DECISIONS: Final[tuple[SectionMaker, ...]] = (section_of_comparability, specification_section)
 """After validation: comparability, specification."""
 
 
