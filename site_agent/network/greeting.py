@@ -24,6 +24,7 @@ from site_agent.network.gateway_client import GatewayClient, connected
 from site_agent.network.keys import NetworkHome
 
 INTERVAL_SECONDS: Final = 60.0
+_FIRST_SECONDS: Final = 2.0
 DISK_FULL: Final = "disk-full"
 LEAST_FREE_BYTES: Final = 16 * 2**20
 _ATLASES_TOLD: Final = 64
@@ -106,15 +107,18 @@ class Touch:
         """Greet once a minute until stopped."""
         said: tuple[str, ...] = ("",)
         while not stopped.is_set():
+            pause = INTERVAL_SECONDS
             try:
                 now = self.once()
             except CrosslotError as error:
                 now = (f"{error}",)
+                if not self.may_answer.is_set():  # no query is answered before the first greeting
+                    pause = min(pause, _FIRST_SECONDS)
             if now != said:
                 for line in now or ("the coordinator answers",):
                     self.log(line)
                 said = now
-            stopped.wait(INTERVAL_SECONDS)
+            stopped.wait(pause)
 
     def once(self) -> tuple[str, ...]:
         """Greet, let queries be answered or not, do the chores, and return what a person should know.

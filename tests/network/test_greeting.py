@@ -9,7 +9,7 @@ import pytest
 
 from coordinator.network.shown import site_rows
 from shared.errors import CrosslotError, InputError
-from shared.runtime.processes import free_port
+from shared.runtime.processes import free_port, wait_until
 from site_agent.network import greeting
 from site_agent.network.gateway_client import GatewayClient
 from site_agent.network.greeting import Touch
@@ -83,6 +83,25 @@ def test_a_chore_that_fails_is_told_and_stops_no_other(gateway: LiveGateway) -> 
     site = replace(touch(gateway, log), chores=(fails, lambda _client: "", lambda _client: "done"))
     assert site.once() == ()
     assert log == ["it went wrong (mend it)", "done"]
+
+
+def test_the_first_greeting_is_tried_again_soon(gateway: LiveGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(greeting, "_FIRST_SECONDS", 0.1)
+    log: list[str] = []
+    site = touch(gateway, log)
+    path = site.home.folder / "network.toml"
+    right = path.read_text()
+    path.write_text(right.replace(site.home.settings.address, f"127.0.0.1:{free_port()}"))
+    stopped = threading.Event()
+    keeping = threading.Thread(target=site.keep, args=(stopped,))
+    keeping.start()
+    assert wait_until(lambda: bool(log), timeout_seconds=30)
+    path.write_text(right)
+    assert site.may_answer.wait(30)
+    stopped.set()
+    keeping.join(10)
+    assert "does not answer" in log[0]
+    assert log[-1] == "the coordinator answers"
 
 
 def test_what_changes_is_said_once(gateway: LiveGateway, monkeypatch: pytest.MonkeyPatch) -> None:
