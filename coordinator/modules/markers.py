@@ -136,7 +136,9 @@ def _of_cluster(
 
 
 def _best_first(row: MarkerRow) -> tuple[bool, float, str]:
-    return not (row.significant and (row.t or 0) > 0), -(row.t if row.t is not None else -np.inf), row.gene
+    is_marker = row.significant and (row.difference or 0.0) > 0
+    order = row.difference if is_marker else row.t
+    return not is_marker, np.inf if order is None else -order, row.gene
 
 
 def _unit_means(differences: FloatArray, donors: Sequence[str]) -> FloatArray:

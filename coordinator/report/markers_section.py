@@ -35,6 +35,7 @@ _LIMITS = (
     "Only genes of the plan's allow-list were looked at; what is not on it was neither tested nor ruled out.",
     "The t over cells describes: cells of one lot are not independent, and as evidence it would reject far too often.",
 )
+_OTHERS = "The other clusters, and their first markers by the same test:"
 _MARKS = {True: ("✓ marker", CellState.STRONG), False: ("not significant", CellState.PLAIN)}
 
 
@@ -51,10 +52,11 @@ def markers_section(view: LotView, results: ResultSet, numbering: Numbering) -> 
         blocks.append(_dot_plot(view, found, leads, numbering))
     elif found.clusters:
         blocks.append("Means over lots are left out of this edition: too few lots stand behind them.")
-    blocks += [_cluster_table(cluster, results, averaged=averaged) for cluster in leads]
+    for cluster in leads:
+        blocks += [_table_sentence(cluster), _cluster_table(cluster, results, averaged=averaged)]
     others = [cluster for cluster in found.clusters if cluster not in leads]
     if others:
-        blocks.append(_others_table(others))
+        blocks += [_OTHERS, _others_table(others)]
     blocks += _predictor_blocks(found, results, numbering)
     return ModuleSection(
         identifier="markers",
@@ -111,7 +113,7 @@ def _up(cluster: ClusterMarkers) -> list[MarkerRow]:
 
 def _down(cluster: ClusterMarkers) -> list[MarkerRow]:
     lower = [row for row in cluster.rows if row.significant and (row.difference or 0) < 0]
-    return sorted(lower, key=lambda row: (row.t or 0, row.gene))
+    return sorted(lower, key=lambda row: (row.difference or 0.0, row.gene))
 
 
 def _outcome(found: MarkersResults, leads: Sequence[ClusterMarkers], results: ResultSet) -> ModuleOutcome:
@@ -219,6 +221,13 @@ def _dot_cell(dot: Dot | None) -> Cell:
     return Cell(f"{decimal_text(dot.mean, 2)} ({percent_text(dot.share)})", order=dot.mean)
 
 
+def _table_sentence(cluster: ClusterMarkers) -> str:
+    return (
+        f"{cluster.cluster}: the {TOP} first genes, markers by their difference, then the lowest. Differences and "
+        "means are of log1p(counts per 10,000)."
+    )
+
+
 def _cluster_table(cluster: ClusterMarkers, results: ResultSet, *, averaged: bool) -> Table:
     rows = list(cluster.rows[:TOP])
     rows += [row for row in _down(cluster)[: TOP // 2] if row not in rows]
@@ -237,14 +246,14 @@ def _cluster_table(cluster: ClusterMarkers, results: ResultSet, *, averaged: boo
         columns += [
             Column("mean here", numeric=True),
             Column("mean in the rest", numeric=True),
-            Column("cells here", numeric=True),
-            Column("cells in the rest", numeric=True),
+            Column("expressing here", numeric=True),
+            Column("expressing in the rest", numeric=True),
             Column("log2 fold change", numeric=True),
             Column("t over cells (descriptive)", numeric=True),
         ]
     return Table(
         identifier=f"markers-{cluster.cluster.replace(' ', '-')}",
-        caption=f"{cluster.cluster}: the first {TOP} genes by t, then the lowest",
+        caption=_table_sentence(cluster),
         columns=tuple(columns),
         rows=tuple(_gene_row(row, results.study.alpha, averaged=averaged) for row in rows),
     )
@@ -292,7 +301,7 @@ def _share(value: float | None) -> Cell:
 def _others_table(clusters: Sequence[ClusterMarkers]) -> Table:
     return Table(
         identifier="markers-others",
-        caption="The other clusters: their first markers",
+        caption=_OTHERS,
         columns=(
             Column("Cluster"),
             Column("Lots", numeric=True),

@@ -25,8 +25,26 @@ def validation_section(
     tested = [row for row in rows if row.holds is not None]
     finding = numbering.finding(
         sentences.validation_finding(sum(row.holds is True for row in tested), len(tested), len(rows) - len(tested))
+        + _by_tissue(rows, view.hidden_names)
     )
     return ValidationSection(finding=finding, panels=_panels(view, card, rows), table=_table(view, results, card, rows))
+
+
+def _by_tissue(rows: tuple[ValidationRow, ...], hidden: frozenset[str]) -> str:
+    """Return in words where each cluster held and which tissues could not speak, and why."""
+    said = ""
+    for row in rows:
+        if row.tissue is None:
+            continue
+        if row.holds:
+            said += f" In {row.tissue}, {row.cluster} held ({row.n_lots} lots)."
+        elif not row.eligible:
+            said += f" {row.tissue} was not eligible to speak on {row.cluster}: {_reason_in_words(row, hidden)}."
+    return said
+
+
+def _reason_in_words(row: ValidationRow, hidden: frozenset[str]) -> str:
+    return texts.WITHHELD_SENTENCE if names_one_of(row.eligibility_reason, hidden) else row.eligibility_reason
 
 
 def _panels(view: LotView, card: EndpointCard, rows: tuple[ValidationRow, ...]) -> Panels | None:

@@ -43,7 +43,7 @@ class MarkerRow(Message):
 
 
 class ClusterMarkers(Message):
-    """The genes of one cluster, best first: significant ones first, then by t; ``n_lots`` that sent moments of it."""
+    """The genes of one cluster: its markers first, by difference, then the rest by t; ``n_lots`` sent moments of it."""
 
     cluster: Label
     n_lots: int

@@ -144,10 +144,13 @@ def test_validation_tells_what_holds_what_does_not_and_what_was_not_eligible(msc
         "adipose": texts.NOT_SHOWN,
         "umbilical cord": texts.NOT_ELIGIBLE,
     }
-    assert validation.finding.text == (
+    assert validation.finding.text.startswith(
         'Of 3 tests on validation lots, 2 held. "Not shown" goes the same way as in discovery on too little evidence; '
         '"does not hold" goes the other way. 1 further row was not eligible or not testable.'
     )
+    assert "In bone marrow, cluster 3 held (" in validation.finding.text
+    assert "umbilical cord was not eligible to speak on cluster 3: " in validation.finding.text
+    assert "adipose" not in validation.finding.text
     reasons = {row[2]: row[-1] for row in _texts(validation.table)}
     assert reasons["umbilical cord"].endswith("(marker-not-expressed)")
 
