@@ -12,6 +12,7 @@ In this order, and nothing is sealed before the last (SPEC 5.9):
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Final, get_args
 
 from pydantic import BaseModel
@@ -211,7 +212,7 @@ def check_every_field_is_known(kind: type[BaseModel]) -> None:
     InternalError
         If a field has come or gone without a decision here.
     """
-    fields = set(_field_names(kind))
+    fields = _all_field_names(kind)
     unknown, gone = fields - set(RULE_OF_FIELD), set(RULE_OF_FIELD) - fields
     if unknown or gone:
         raise InternalError(
@@ -219,6 +220,11 @@ def check_every_field_is_known(kind: type[BaseModel]) -> None:
             f"unknown: {', '.join(sorted(unknown)) or 'none'}; gone: {', '.join(sorted(gone)) or 'none'}",
             hint="decide in site_agent/release/gate.py by which rule the field may leave",
         )
+
+
+@cache
+def _all_field_names(kind: type[BaseModel]) -> frozenset[str]:
+    return frozenset(_field_names(kind))
 
 
 def _field_names(kind: type[BaseModel]) -> Iterator[str]:
