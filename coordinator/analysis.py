@@ -153,7 +153,13 @@ def analyse(data: StudyData, parameters: AnalysisParameters, *, threads: int = 2
     discovered = [found for answer in answers for found in answer.discovered]
     validation, out = validate(data, validation_cohorts, parameters.analysis, discovered, threads=threads)
     associations = tuple(row for answer in answers for row in answer.associations)
-    question = asked_by(parameters.modules, parameters.endpoints, parameters.cohorts, parameters.analysis)
+    question = asked_by(
+        parameters.modules,
+        parameters.endpoints,
+        parameters.cohorts,
+        parameters.analysis,
+        declared=parameters.study.plan_sha256 is not None,
+    )
     return ResultSet(
         study=parameters.study,
         endpoints=tuple(_endpoint_card(endpoint) for endpoint in parameters.endpoints),

@@ -23,6 +23,7 @@ from coordinator.frames import StudyTables, study_tables
 from coordinator.units import doubled_cells, rows_of_cohorts, units_of
 from protocol.modules.asked import Modules
 from protocol.modules.comparability import ComparabilityPlan
+from protocol.modules.specification import SpecificationPlan
 from protocol.plan import Alternative, AnalysisPlan, CohortRole, Endpoint, Normalisation, Strata, ValidationPlan
 from protocol.results import ResultSet
 from shared.errors import InputError
@@ -177,6 +178,8 @@ def study_association(
     question: str = "Which cluster's share follows potency?",
     attributes: pd.DataFrame | None = None,
     change: Change | None = None,
+    limit: float | None = None,
+    limit_cluster: str | None = None,
 ) -> StudyAnswer:
     """Return which cluster's share follows potency over the lots of two tables.
 
@@ -204,6 +207,11 @@ def study_association(
     change : Change, optional
         The change of process that the column ``arm`` of ``counts`` speaks of; the comparison of the lots before and
         after it is ``results.comparability``.
+    limit : float, optional
+        The potency (of the first assay, as it is analysed) that a released lot must reach; the share that predicts it
+        is ``results.specification``.
+    limit_cluster : str, optional
+        With ``limit``: the cluster whose share it is; the lead that was found where it is not given.
 
     Raises
     ------
@@ -225,6 +233,8 @@ def study_association(
         validation=validation or ValidationPlan(),
     )
     parameters = parameters_from_tables(tables, analysis, question=question, change=change)
+    if limit is not None:
+        parameters = with_limit(parameters, limit, limit_cluster, tables.data.clusters)
     if attributes is not None:
         declared, values = attributes_of_table(attributes, tables.data.lots)
         tables = replace(tables, data=replace(tables.data, attributes=values))
@@ -260,6 +270,24 @@ def parameters_from_tables(
         analysis=analysis,
         modules=Modules() if change is None else Modules(comparability=change.plan(tables.endpoints[0])),
     )
+
+
+def with_limit(
+    parameters: AnalysisParameters, limit: float, cluster: str | None, clusters: tuple[str, ...]
+) -> AnalysisParameters:
+    """Return an analysis that derives a specification, too: which share predicts a potency of at least ``limit``.
+
+    Raises
+    ------
+    InputError
+        If the tables have no such cluster, or the limit is not above 0.
+    """
+    if cluster is not None and cluster not in clusters:
+        raise InputError(f"the limit's cluster: expected one of {', '.join(clusters)}, found {cluster}")
+    if not limit > 0:
+        raise InputError(f"the limit of potency: expected a number above 0, found {limit:g}")
+    asked = SpecificationPlan(endpoint=parameters.endpoints[0].endpoint, limit=limit, cluster=cluster)
+    return replace(parameters, modules=parameters.modules.model_copy(update={"specification": asked}))
 
 
 def _with_lot_and_site(counts: pd.DataFrame) -> pd.DataFrame:

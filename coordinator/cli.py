@@ -106,6 +106,12 @@ def study_sign(draft: Path, atlas: Path, key_path: Path, out: Path, as_json: boo
 @click.option(
     "--margin-reason", help="With --change: why lots within the margin count as alike; without: a placeholder."
 )
+@click.option(
+    "--limit",
+    type=click.FloatRange(0, min_open=True),
+    help="With --counts: the potency that a released lot must reach.",
+)
+@click.option("--limit-cluster", help="With --limit: whose share predicts it; without: the lead that is found.")
 @click.option("--attributes", type=_FILE, help="With --counts: a table of lot-level attributes (CSV).")
 @click.option("--shares", is_flag=True, help="With --counts: the table holds shares, not cells.")
 @click.option("--small-counts", type=click.IntRange(2), help="With --counts: counts written as minus this are hidden.")
@@ -130,6 +136,8 @@ def analyse(
     change: str | None,
     margin_fold: float,
     margin_reason: str | None,
+    limit: float | None,
+    limit_cluster: str | None,
     attributes: Path | None,
     shares: bool,
     small_counts: int | None,
@@ -163,6 +171,8 @@ def analyse(
             change=None
             if change is None
             else Change(what=change, margin_fold=margin_fold, justification=margin_reason),
+            limit=limit,
+            limit_cluster=limit_cluster,
         )
     else:
         raise click.UsageError(
@@ -211,5 +221,7 @@ def show_results(results: ResultSet, *, as_json: bool) -> None:
         print_table("Validation", VALIDATION_COLUMNS, validation_rows(results))
     for verdict in results.verdicts:
         click.echo(verdict.sentence)
+    if results.specification is not None:
+        click.echo(results.specification.sentence)
     for line in comparability_lines(results):
         click.echo(line)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from coordinator.analyse_command import Outcome, validation_cohorts
 from coordinator.analysis import analyse
-from coordinator.api import Change, parameters_from_tables
+from coordinator.api import Change, parameters_from_tables, with_limit
 from coordinator.tables import read_attribute_table, read_study_tables
 from protocol.plan import Alternative, AnalysisPlan, Strata
 
@@ -23,6 +23,8 @@ def analyse_tables(
     small_count_threshold: int | None,
     attributes: Path | None = None,
     change: Change | None = None,
+    limit: float | None = None,
+    limit_cluster: str | None = None,
 ) -> Outcome:
     """Return the outcome of ``counts.csv``, ``potency.csv`` and, where given, ``attributes.csv``.
 
@@ -37,6 +39,8 @@ def analyse_tables(
     analysis = AnalysisPlan(alpha=alpha, seed=seed, draws=draws, strata=strata, alternative=alternative)
     parameters = parameters_from_tables(tables, analysis, title=f"{counts.stem} against {potency.stem}", change=change)
     data = tables.data
+    if limit is not None:
+        parameters = with_limit(parameters, limit, limit_cluster, data.clusters)
     if attributes is not None:
         declared, values = read_attribute_table(attributes, data.lots)
         data = replace(data, attributes=values)

@@ -189,15 +189,16 @@ def results(study: str, home_folder: Path, out: Path | None, as_json: bool) -> N
     """Fetch the released results of STUDY; the coordinator's signature is checked, and they are kept."""
     from protocol.signing import VerifyingKey  # noqa: PLC0415 - see above
     from site_agent.network.checkpoints import bring_checkpoints  # noqa: PLC0415 - see above
-    from site_agent.network.downloads import fetch_results  # noqa: PLC0415 - see above
+    from site_agent.network.downloads import fetch_results, keep_specification  # noqa: PLC0415 - see above
     from site_agent.network.gateway_client import connected  # noqa: PLC0415 - see above
     from site_agent.network.keys import NetworkHome  # noqa: PLC0415 - see above
 
     network = NetworkHome(home_folder)
     with connected(network) as client:
         key = VerifyingKey.from_hex(network.settings.coordinator)
-        believed = fetch_results(client, network, key, study).message
+        fetched = fetch_results(client, network, key, study)
         bring_checkpoints(client, network, key)
+    specification, believed = keep_specification(network, fetched, key), fetched.message
     document = believed.model_dump(mode="json")
     if out is not None:
         write_atomically(out, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
@@ -207,6 +208,10 @@ def results(study: str, home_folder: Path, out: Path | None, as_json: bool) -> N
     for verdict in believed.verdicts:
         click.echo(verdict.sentence)
     remark(f"kept in {network.results(study)}")
+    if believed.specification is not None:
+        click.echo(believed.specification.sentence)
+    if specification is not None:
+        remark(f"the signed specification is in {specification}; next: crosslot-site qualify LOT_FILE ...")
 
 
 def _print_findings(findings: "Sequence[Finding]") -> None:

@@ -37,14 +37,19 @@ class Question:
 
 
 def asked_by(
-    modules: Modules, endpoints: Sequence[Endpoint], cohorts: tuple[Cohort, ...], analysis: AnalysisPlan
+    modules: Modules,
+    endpoints: Sequence[Endpoint],
+    cohorts: tuple[Cohort, ...],
+    analysis: AnalysisPlan,
+    *,
+    declared: bool = True,
 ) -> Question | None:
-    """Return what a plan asks, or None where it asks for no specification."""
+    """Return what a plan asks, or None where it asks for no specification; ``declared``: the plan was signed."""
     asked = modules.specification
     if asked is None:
         return None
     endpoint = next(each for each in endpoints if each.endpoint == asked.endpoint)
-    return Question(asked=asked, declared=True, endpoint=endpoint, cohorts=cohorts, analysis=analysis)
+    return Question(asked=asked, declared=declared, endpoint=endpoint, cohorts=cohorts, analysis=analysis)
 
 
 def limit_text(limit: float, endpoint: Endpoint) -> str:

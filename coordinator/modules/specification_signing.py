@@ -7,6 +7,7 @@ bytes that the study keeps. The same question of the same study is signed once: 
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 
 from coordinator.analyse_command import Outcome, analyse_reports, verified_reports
 from coordinator.modules.specification import specify
@@ -23,6 +24,7 @@ from protocol.results import ResultSet
 from protocol.roster import Believed, Roster, open_from_coordinator
 from protocol.signing import SigningKey, VerifyingKey
 from shared.errors import DesignError, InputError, RefusedError
+from shared.runtime.files import read_bounded, write_atomically
 
 SPECIFICATION_LIMIT = envelope_limit(PayloadType.SPECIFICATION)
 
@@ -173,6 +175,34 @@ def check_specification(
         if not holds:
             raise RefusedError(f"the specification {what}")
     return said
+
+
+def released_specification(
+    path: Path, plan: Believed[StudyPlan], outcome: Outcome, key: SigningKey, *, now: datetime
+) -> tuple[bytes, Specification] | None:
+    """Return the specification that goes to the sites with the results: the one at ``path``, or the plan's own.
+
+    Where none was signed and the plan asks for one that exists, it is signed now and kept at ``path``.
+
+    Raises
+    ------
+    RefusedError
+        If the one at ``path`` does not follow from what was collected.
+    """
+    results = results_json(outcome.results)
+    if path.exists():
+        envelope = read_bounded(path, limit=SPECIFICATION_LIMIT, what="the signed specification")
+        try:
+            return envelope, check_specification(envelope, key.verifying_key, plan, outcome, results)
+        except RefusedError as error:
+            raise RefusedError(f"{path}: {error}", hint="run `specify` again, then release") from error
+    found = outcome.results.specification
+    if found is None or found.outcome is SpecificationOutcome.NONE:
+        return None
+    made = specification_of(plan, outcome, results, question_of(plan.message), issued=now)
+    envelope = seal_specification(made, key)
+    write_atomically(path, envelope)
+    return envelope, made
 
 
 def check_results(written: bytes, outcome: Outcome) -> None:

@@ -18,7 +18,9 @@ from coordinator.collection import (
     sites_that_refused,
     sites_to_ask,
 )
+from coordinator.evidence.bundle import SPECIFICATION_FILE
 from coordinator.home import CoordinatorHome
+from coordinator.modules.specification_signing import released_specification, with_envelope
 from coordinator.network.enrolment import EnrolledSite, Enrolments, works_with
 from coordinator.network.flower_app import CollectionRun, collect_round
 from coordinator.network.gateway import sites_by_node
@@ -237,12 +239,17 @@ def outcome_of(home: CoordinatorHome, study: StudyId) -> Outcome:
 def release_results(home: CoordinatorHome, study: StudyId) -> tuple[SiteId, ...]:
     """Sign the results of a study for each of its sites and put them into the registry; return the sites.
 
-    What a site is given holds aggregates, and of excluded lots its own only.
+    What a site is given holds aggregates, and of excluded lots its own only; and the signed specification, where there
+    is one.
     """
     outcome = outcome_of(home, study)
-    plan = published(home, study).plan.message
-    key = home.key
+    believed = published(home, study).plan
+    plan, key = believed.message, home.key
+    place = home.study(study) / SPECIFICATION_FILE
+    signed = released_specification(place, believed, outcome, key, now=datetime.now(UTC))
     for site in plan.sites:
         results = results_for_site(outcome, site)
+        if signed is not None:
+            results = with_envelope(results, *signed)
         write_atomically(home.results(study, site), seal(encode(results), PayloadType.RESULTS, key))
     return plan.sites

@@ -61,9 +61,10 @@ def specification_section(view: LotView, results: ResultSet, numbering: Numberin
     blocks += [numbering.finding(f"Doubt: {doubt}.") for doubt in found.doubts]
     if found.line is not None and found.seen is not None:
         blocks.append(_figure(view, found, card))
-        blocks.append(_line_table(found, card))
+        if view.discovery_shown():
+            blocks += ["What line and bound say at shares over the range:", _line_table(found, card)]
     if found.cluster is not None:
-        blocks.append(_basis_table(found, card))
+        blocks += ["What the specification asks, and what it rests on:", _basis_table(found, card)]
     blocks += _remarks(found)
     return ModuleSection(
         identifier="specification",
@@ -143,7 +144,7 @@ def _figure(view: LotView, found: SpecificationResults, card: EndpointCard) -> M
                 description=found.sentence,
             ),
         ),
-        table=_lots_table(view, found, card, rows, column),
+        table=_lots_table(view, found, card, rows, column) if rows else _line_table(found, card),
         legend=tuple(sorted({point.site for point in points})),
     )
 
@@ -228,7 +229,7 @@ def _basis_table(found: SpecificationResults, card: EndpointCard) -> Table:
     rows = [
         ("Limit of potency", f"{found.limit:g} {'× reference' if 'relative' in card.scale else card.unit}"),
         ("Confidence for each lot", f"{found.confidence:.0%}, one-sided"),
-        ("Declared in the plan", "yes" if found.declared else "no: chosen after the plan was signed"),
+        ("Declared in the plan", "yes" if found.declared else "no: it stands in no plan that was signed before"),
         ("Share", str(found.cluster)),
         ("Threshold", "none" if found.threshold is None else f"{side} {100 * found.threshold:.4g}%"),
         ("Shares seen (rounded inward)", "–" if seen is None else f"{100 * seen.low:.3g}% to {100 * seen.high:.3g}%"),

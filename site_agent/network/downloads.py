@@ -12,6 +12,7 @@ from typing import Final
 from protocol.atlas_manifest import AtlasManifest
 from protocol.envelopes import PayloadType, envelope_limit
 from protocol.errors import ErrorCode, ProtocolError
+from protocol.modules.signed_specification import Specification
 from protocol.plan import StudyPlan
 from protocol.results import ResultSet
 from protocol.roster import Believed, open_from_coordinator, open_plan, open_results
@@ -139,6 +140,26 @@ def fetch_results(
         raise ProtocolError(ErrorCode.WRONG_STUDY)
     write_atomically(home.results(study), bytes(data), mode=PRIVATE)
     return results
+
+
+def keep_specification(home: NetworkHome, results: Believed[ResultSet], coordinator: VerifyingKey) -> Path | None:
+    """Keep the signed specification that came with a study's results, and return where; None where none came.
+
+    Raises
+    ------
+    ProtocolError
+        The coordinator did not sign it, or it is of another study or plan than the results.
+    """
+    card, found = results.message.study, results.message.specification
+    if found is None or found.envelope is None:
+        return None
+    data = found.envelope.encode("utf-8")
+    said = open_from_coordinator(data, Specification, PayloadType.SPECIFICATION, coordinator).message
+    if (said.study, said.plan_sha256) != (card.study, card.plan_sha256):
+        raise ProtocolError(ErrorCode.WRONG_STUDY, "The specification within the results is of another study or plan.")
+    path = home.specification(card.study)
+    write_atomically(path, data, mode=PRIVATE)
+    return path
 
 
 def named(studies: Sequence[ListedStudy], digest: str) -> AtlasManifest | None:

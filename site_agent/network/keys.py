@@ -116,6 +116,10 @@ class NetworkHome:
         """Return where a study's signed results lie, once fetched."""
         return self.folder / "studies" / study / "results.json"
 
+    def specification(self, study: str) -> Path:
+        """Return where a study's signed specification lies, once it came with the results."""
+        return self.folder / "studies" / study / "specification.json"
+
     def _private(self, name: str) -> bytes:
         path = self.key_file(name)
         if path.is_file() and path.stat().st_mode & 0o077:
