@@ -6,7 +6,8 @@ its six layers of middleware come before the one look into a table; that look al
 Rules
 -----
 1. Nothing is ever written here, and nothing is held open for longer than a look.
-2. What cannot be read is not guessed: the poll then goes to the SuperLink.
+2. What cannot be read is not guessed: the poll then goes to the SuperLink. A message whose time is over waits no more:
+   Flower hands it out to nobody, and a collection that was killed leaves it there.
 3. A look is good for a quarter of a second: so much later, at most, a site learns of a message.
 
 The tables are Flower's own (flwr 1.41); ``tests/network/test_waiting.py`` is the contract test.
@@ -28,6 +29,7 @@ _BUSY_SECONDS: Final = 0.2
 _WAITING: Final = """
 SELECT DISTINCT node.public_key FROM message_ins JOIN node ON node.node_id = message_ins.dst_node_id
 WHERE message_ins.delivered_at = ''
+AND message_ins.created_at + message_ins.ttl > CAST(strftime('%s', 'now') AS REAL)
 """
 
 

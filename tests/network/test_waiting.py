@@ -1,6 +1,7 @@
 """What waits is read from the SuperLink's own tables: the contract with flwr 1.41, and that doubt passes a poll on."""
 
 import sqlite3
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
@@ -100,8 +101,11 @@ def test_only_a_poll_for_which_nothing_waits_is_answered_at_the_gateway(gateway:
     answering = Gateway(parts)
     with closing(sqlite3.connect(gateway.home.superlink_database)) as connection, connection:
         connection.execute("CREATE TABLE node (node_id INTEGER, public_key BLOB)")
-        connection.execute("CREATE TABLE message_ins (dst_node_id INTEGER, delivered_at TEXT)")
+        connection.execute(
+            "CREATE TABLE message_ins (dst_node_id INTEGER, delivered_at TEXT, created_at REAL, ttl REAL)"
+        )
         connection.execute("INSERT INTO node VALUES (7, ?)", (enrolled.node_key,))
+        connection.execute("INSERT INTO message_ins VALUES (7, '', ?, 60)", (time.time() - 61,))  # its time is over
 
     polled = answering.relay(relay_request(site, signature="s1"), enrolled)
     assert (polled.status, polled.body, polled.content_type) == (200, NOTHING, "application/x-protobuf")
@@ -111,7 +115,7 @@ def test_only_a_poll_for_which_nothing_waits_is_answered_at_the_gateway(gateway:
 
     answering.relay(relay_request(site, path="/v1/fleet/send-node-heartbeat", signature="s2"), enrolled)
     with closing(sqlite3.connect(gateway.home.superlink_database)) as connection, connection:
-        connection.execute("INSERT INTO message_ins VALUES (7, '')")
+        connection.execute("INSERT INTO message_ins VALUES (7, '', ?, 60)", (time.time(),))
     now[0] += 1
     assert answering.relay(relay_request(site, signature="s3"), enrolled).body == b"reply"
     assert [call.url.path for call in gateway.superlink.calls] == ["/v1/fleet/send-node-heartbeat", POLL_PATH]
