@@ -37,14 +37,16 @@ def _by_tissue(rows: tuple[ValidationRow, ...], hidden: frozenset[str]) -> str:
         if row.tissue is None:
             continue
         if row.holds:
-            said += f" In {row.tissue}, {row.cluster} held ({row.n_lots} lots)."
+            said += f" In {row.tissue}, {sentences.cluster(row.cluster)} held ({row.n_lots} lots)."
         elif not row.eligible:
-            said += f" {row.tissue} was not eligible to speak on {row.cluster}: {_reason_in_words(row, hidden)}."
+            said += f" {row.tissue} was not eligible to speak on {sentences.cluster(row.cluster)}: {_reason_in_words(row, hidden)}."
     return said
 
 
 def _reason_in_words(row: ValidationRow, hidden: frozenset[str]) -> str:
-    return texts.WITHHELD_SENTENCE if names_one_of(row.eligibility_reason, hidden) else row.eligibility_reason
+    return (
+        texts.WITHHELD_SENTENCE if names_one_of(row.eligibility_reason, hidden) else row.eligibility_reason.rstrip(".")
+    )
 
 
 def _panels(view: LotView, card: EndpointCard, rows: tuple[ValidationRow, ...]) -> Panels | None:
