@@ -36,10 +36,11 @@ def _by_tissue(rows: tuple[ValidationRow, ...], hidden: frozenset[str]) -> str:
     for row in rows:
         if row.tissue is None:
             continue
+        cluster = sentences.cluster(row.cluster)
         if row.holds:
-            said += f" In {row.tissue}, {sentences.cluster(row.cluster)} held ({row.n_lots} lots)."
+            said += f" In {row.tissue}, {cluster} held ({row.n_lots} lots)."
         elif not row.eligible:
-            said += f" {row.tissue} was not eligible to speak on {sentences.cluster(row.cluster)}: {_reason_in_words(row, hidden)}."
+            said += f" {row.tissue} was not eligible to speak on {cluster}: {_reason_in_words(row, hidden)}."
     return said
 
 
