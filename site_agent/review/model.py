@@ -9,31 +9,17 @@ from dataclasses import dataclass
 
 from protocol.identifiers import Pseudonym, Sha256, StudyId
 from protocol.policy import EffectiveRules, effective, policy_or_refuse
-from protocol.report import Count, LotReport
+from protocol.report import LotReport
 from shared.errors import CrosslotError, InputError
 from site_agent.home import Home
 from site_agent.release.decisions import Held, State
 from site_agent.release.disclosure import judge
 from site_agent.release.earlier_releases import EarlierRelease
 from site_agent.release.verdicts import Outcome, Verdict
-from site_agent.release.withheld_clusters import is_magnitude, withhold_clusters
+from site_agent.release.withheld_clusters import withhold_clusters
+from site_agent.review.report_table import Line, report_lines
 
 _PREFIX = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One value that would leave: what it is, as it would leave, and as it left the last time ("" where it did not)."""
-
-    field: str
-    value: str
-    before: str = ""
-    note: str = ""
-
-    @property
-    def changed(self) -> bool:
-        """Whether it left before, and differently."""
-        return self.before not in {"", self.value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,36 +203,6 @@ def after_withholding(home: Home, item: ReviewItem, clusters: Collection[str]) -
     )
 
 
-def shown(count: Count) -> str:
-    """Return a count for people: exact, or its ends."""
-    return f"{count.low:,}" if count.is_exact else f"{count.low:,} to {count.high:,}"
-
-
-def report_lines(
-    report: LotReport,
-    *,
-    clusters: Sequence[str] = (),
-    names: Mapping[Pseudonym, str] | None = None,
-    before: LotReport | None = None,
-    rules: EffectiveRules | None = None,
-) -> tuple[Line, ...]:
-    """Return a report as a table, field by field; every field of the report is there, but padding."""
-    known = names or {}
-    new, old = _fields(report, clusters), {} if before is None else dict(_fields(before, clusters))
-    notes = {
-        "lot": known.get(report.lot, ""),
-        "donor": known.get(report.donor, ""),
-        **{f"cells in {_cluster(clusters, i)}": _note(count, rules) for i, count in enumerate(report.counts)},
-        "cells in no cluster": _note(report.unassigned, rules),
-        **_units_of_attributes(rules),
-    }
-    own = {name: f"your name: {notes[name]}" for name in ("lot", "donor") if notes[name]}
-    return tuple(
-        Line(field=field, value=value, before=old.get(field, ""), note=own.get(field, notes.get(field, "")))
-        for field, value in new
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Ground:
     """What all reports of a study are judged by: the rules, or why there are none, and the site's own names."""
@@ -287,71 +243,3 @@ def _item(home: Home, held: Held, ground: _Ground) -> ReviewItem:
         previous=previous,
         withheld=airlock.withheld_clusters(held.study, held.lot),
     )
-
-
-def _fields(report: LotReport, clusters: Sequence[str]) -> list[tuple[str, str]]:
-    quality, disclosure = report.quality, report.disclosure
-    share = quality.median_mitochondrial_share
-    rows = [
-        ("study", report.study),
-        ("site", report.site),
-        ("lot", report.lot),
-        ("donor", report.donor),
-        ("version", str(report.version)),
-        ("cohort", report.cohort),
-        ("tissue", report.tissue),
-        ("product", report.product),
-        ("passage", "withheld" if report.passage is None else str(report.passage)),
-        ("condition", report.condition),
-        ("period", report.period or "not told"),
-        ("cells after QC", shown(report.cells_after_qc)),
-        *((f"cells in {_cluster(clusters, i)}", shown(count)) for i, count in enumerate(report.counts)),
-        ("cells in no cluster", shown(report.unassigned)),
-        ("median counts per cell", f"{quality.median_counts:g}"),
-        ("median genes per cell", f"{quality.median_genes:g}"),
-        ("median mitochondrial share", "not told" if share is None else f"{share:g}"),
-        ("share of the atlas's genes found", f"{quality.gene_coverage:g}"),
-    ]
-    for number, series in enumerate(report.potency, start=1):
-        name = f"potency {number}: {series.endpoint}"
-        rows.append((f"{name}, {series.assay}, {series.unit}", ", ".join(f"{value:g}" for value in series.replicates)))
-        if series.reference_replicates:
-            references = ", ".join(f"{value:g}" for value in series.reference_replicates)
-            rows.append((f"{name}, reference standard, {series.unit}", references))
-        rows.append((f"{name}, run", series.run))
-    if report.arm is not None:
-        rows.append(("made before or after the change", report.arm.value))
-    rows += [
-        (f"attribute {each.attribute}", "below detection" if each.value is None else repr(each.value))
-        for each in report.attributes
-    ]
-    return [
-        *rows,
-        ("plan", report.plan_sha256),
-        ("atlas", report.atlas_sha256),
-        ("software", f"crosslot {report.software.crosslot}, mapper {report.software.mapper}"),
-        ("profile asked for", disclosure.requested.value),
-        ("profile applied", disclosure.applied.value),
-        ("counts hidden below", str(disclosure.small_count_threshold)),
-        ("noise on counts", "none" if disclosure.noise is None else f"epsilon {disclosure.noise.epsilon:g}"),
-        ("policy", disclosure.policy_sha256),
-    ]
-
-
-def _units_of_attributes(rules: EffectiveRules | None) -> dict[str, str]:
-    asked = None if rules is None else rules.plan.modules.attributes
-    return {} if asked is None else {f"attribute {each.attribute}": f"in {each.unit}" for each in asked.attributes}
-
-
-def _cluster(clusters: Sequence[str], position: int) -> str:
-    return clusters[position] if position < len(clusters) else f"cluster {position}"
-
-
-def _note(count: Count, rules: EffectiveRules | None) -> str:
-    if count.is_exact:
-        return ""
-    if rules is not None and count.low >= rules.small_count.value and rules.count_step == count.high - count.low + 1:
-        return "in steps"
-    if rules is not None and is_magnitude(count, rules) and count.high >= max(rules.small_count.value, 1):
-        return "withheld: order of magnitude"
-    return "hidden: a small count"
