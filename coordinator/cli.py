@@ -6,6 +6,7 @@ import click
 
 from coordinator.analyse_command import analyse_study
 from coordinator.api import Change
+from coordinator.enrich_command import enrich
 from coordinator.evidence.commands import bundle, verify
 from coordinator.network.commands import COMMANDS as NETWORK_COMMANDS
 from coordinator.plan_size_command import plan_size
@@ -198,7 +199,7 @@ def report(plan: Path, roster: Path, coordinator_key: Path, envelopes: Path, edi
     remark(f"wrote {out}")
 
 
-for _command in (plan_size, specify, bundle, verify, *NETWORK_COMMANDS):
+for _command in (plan_size, specify, enrich, bundle, verify, *NETWORK_COMMANDS):
     main.add_command(_command)
 
 
