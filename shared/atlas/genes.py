@@ -69,7 +69,7 @@ def ensembl_id(name: str) -> str:
     >>> ensembl_id("ENSG00000187634.13"), ensembl_id("SAMD11")
     ('ENSG00000187634', '')
     """
-    found = _ENSEMBL.match(name)
+    found = _ENSEMBL.match(name) if name.startswith("ENS") else None
     return f"{found[1]}G{found[2]}" if found else ""
 
 
@@ -133,13 +133,14 @@ def _find(
     """Fill ``found`` and ``ambiguous`` where still unknown; return how many genes were newly found."""
     taken = set(found[found >= 0].tolist())
     new = 0
+    names = {name for name in wanted if name}
     for column in columns:
         places: dict[str, list[int]] = {}
         for place, name in enumerate(column):
-            if name:
+            if name in names:  # most of a file's genes are not the atlas's
                 places.setdefault(name, []).append(place)
         for gene, name in enumerate(wanted):
-            if found[gene] >= 0 or ambiguous[gene] or not name or name not in places:
+            if found[gene] >= 0 or ambiguous[gene] or name not in places:
                 continue
             if len(places[name]) > 1:
                 ambiguous[gene] = True

@@ -14,9 +14,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
 
 from shared.atlas.artefact import Atlas
+from shared.atlas.student import quantile, upper_tail
 from shared.errors import InternalError
 
 FloatArray = NDArray[np.float64]
@@ -79,7 +79,7 @@ def composition(
     shares = counts / total if total else np.full(len(counts), np.nan)
     q = (counts + 0.5) / (total + 1)
     scales = atlas.interval_scales.astype(np.float64)
-    t = float(stdtrit(max(atlas.card.transfer.lots, 1), 0.5 + confidence / 2))
+    t = quantile(0.5 + confidence / 2, max(atlas.card.transfer.lots, 1))
     sampling = 1 / max(total, 1) if with_sampling else 0.0
     half = t * np.sqrt((scales**2 + sampling) * q * (1 - q))
     return Composition(
@@ -124,7 +124,7 @@ def _excess(cells: int, total: int, lots: int, mean: float | None, spread: float
     rate = 1 / (1 + np.exp(-mean))
     sampling = 1 / (total * rate + 0.5) + 1 / (total * (1 - rate) + 0.5)
     t = (x - mean) / np.sqrt(max(spread**2, sampling) + spread**2 / lots)
-    return ExcessUnassigned(share=share, expected_share=float(rate), p_value=float(stdtr(lots - 1, -t)))
+    return ExcessUnassigned(share=share, expected_share=float(rate), p_value=upper_tail(float(t), lots - 1))
 
 
 def saerens(probabilities: FloatArray, prior: FloatArray) -> FloatArray:

@@ -62,10 +62,10 @@ class GeneNames:
 
     def mitochondrial(self) -> NDArray[np.bool_] | None:
         """Return which genes are mitochondrial ``(n_genes,)``, or None where the names cannot tell."""
-        by_symbol = np.array([symbol.upper().startswith("MT-") for symbol in self.symbols], dtype=np.bool_)
+        found = np.zeros(len(self.index), dtype=np.bool_)
+        found[[place for place, symbol in enumerate(self.symbols) if symbol[:3].upper() == "MT-"]] = True
         bare = (identifier.partition(".")[0] for identifier in self.identifiers)
-        by_identifier = np.array([name in _HUMAN_MITOCHONDRIAL for name in bare], dtype=np.bool_)
-        found = by_symbol | by_identifier
+        found[[place for place, name in enumerate(bare) if name in _HUMAN_MITOCHONDRIAL]] = True
         return found if found.any() else None
 
 
@@ -77,7 +77,7 @@ def looks_like_identifiers(names: Sequence[str]) -> bool:
     >>> looks_like_identifiers(["ENSG00000169245.5", "ENSMUSG00000034855", "CXCL10"])
     True
     """
-    return 2 * sum(map(bool, map(_ENSEMBL.match, names))) > len(names)
+    return 2 * sum(name.startswith("ENS") and _ENSEMBL.match(name) is not None for name in names) > len(names)
 
 
 def gene_names(path: Path, part: str, index: Sequence[str], columns: Mapping[str, Sequence[str]]) -> GeneNames:
