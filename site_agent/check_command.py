@@ -1,6 +1,7 @@
 """What ``crosslot-site check`` does: validate a site's folder, map its lots, and show exactly what would leave.
 
-Nothing is sent and nothing is approved; what it shows is what the steward will be asked about.
+Nothing is sent and nothing is approved; what it shows is what the steward will be asked about. Where the policy asks
+for noise it is drawn here as an example and forgotten: no budget is spent, and what leaves will bear another draw.
 """
 
 from collections.abc import Callable
@@ -163,7 +164,14 @@ def check_site(
         threads=threads,
     )
     outcomes = tuple(reports.outcomes(given.rules))
-    judged = iter(judge_together([each.report for each in outcomes if each.report is not None], given.rules))
+    made_of = {each.report.lot: each.made_of for each in outcomes if each.report is not None}
+    judged = iter(
+        judge_together(
+            [each.report for each in outcomes if each.report is not None],
+            given.rules,
+            noise=lambda report: reports.noise.standing(made_of[report.lot]),
+        )
+    )
     atlas = from_bytes(given.atlas)
     return CheckedSite(
         rules=given.rules,

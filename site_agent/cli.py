@@ -84,6 +84,8 @@ def check(
     remark("Nothing has left this machine.")
     if checked.pseudonyms_are_examples:
         remark("The pseudonyms in the payloads are examples: this site has no secret of its own yet.")
+    if checked.rules.noise is not None:
+        remark("The noise on the counts is an example: none of it is kept, no budget is spent, and another will leave.")
     if any(lot.blocked_by for lot in checked.lots):
         click.get_current_context().exit(1)
 

@@ -13,7 +13,7 @@ from protocol.codec import encode
 from protocol.envelopes import PayloadType
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.plan import Profile, StudyPlan
-from protocol.policy import PolicyThresholds, SitePolicy, read_policy, write_policy
+from protocol.policy import NoisePolicy, PolicyThresholds, SitePolicy, read_policy, write_policy
 from protocol.report import LotReport
 from protocol.roster import open_report
 from shared.atlas.artefact import to_bytes
@@ -97,6 +97,25 @@ def test_lots_that_the_agent_would_hold_back_are_not_shown_as_leaving(study: Pat
 
 def test_a_site_without_a_secret_sees_example_pseudonyms(study: Path) -> None:
     assert checked(study).pseudonyms_are_examples
+
+
+@pytest.mark.disclosure
+def test_under_noise_an_example_is_shown_and_no_budget_is_spent(study: Path) -> None:
+    exact = [lot.outcome.mapping.counts for lot in checked(study).lots]
+    change_policy(study, noise=NoisePolicy(epsilon_per_release=0.5, epsilon_budget=0.5))
+    change_policy(study, thresholds=PolicyThresholds(minimum_cells_per_lot=10))
+    for _ in range(2):  # a budget of one draw: a second look would find it spent
+        lots = checked(study).lots
+        assert not any(lot.blocked_by for lot in lots)
+        reports = [lot.outcome.report for lot in lots]
+        moved = [
+            count.low != cells
+            for report, counts in zip(reports, exact, strict=True)
+            if report is not None
+            for count, cells in zip(report.counts, counts, strict=True)
+        ]
+        assert any(moved)
+    assert not (study / "sites" / KYOTO / "noise").exists()
 
 
 @pytest.mark.disclosure
