@@ -20,6 +20,7 @@ answered stands in the ledger before it leaves (SPEC 6.1).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from protocol.codec import encode, sha256
@@ -317,12 +318,8 @@ class Agent:
         self, query: Believed[Query], approved: Sequence[Held], rules: EffectiveRules, now: datetime
     ) -> Reply:
         if rules.noise is not None and self._noise is not None:
-            pay_for_noise(
-                self._noise,
-                approved,
-                rules.noise,
-                before=lambda each: self._write_about(each, LedgerEvent.NOISE_COMMITTED, now),
-            )
+            told = partial(self._write_about, event=LedgerEvent.NOISE_COMMITTED, now=now)
+            pay_for_noise(self._noise, approved, rules.noise, before=told)
         envelopes = tuple(
             release(
                 each.report,
