@@ -61,6 +61,7 @@ bench: $(STAMP)  ## Speed and error rates, side by side in one run.
 	$(BIN)/python benchmarks/association.py
 	$(BIN)/python benchmarks/error_rates.py
 	$(BIN)/python benchmarks/attributes.py
+	$(BIN)/python benchmarks/markers.py
 	$(BIN)/python benchmarks/comparability.py
 
 bench-mapping: $(STAMP)  ## Accuracy and speed of the mapper beside others.
