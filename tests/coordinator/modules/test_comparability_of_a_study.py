@@ -95,23 +95,22 @@ def test_the_order_of_lots_does_not_show() -> None:
 
 
 def _reversed(data: StudyData) -> StudyData:
-    order = list(reversed(range(len(data.lots))))
     assert data.arms is not None
     return replace(
         data,
-        **{name: tuple(getattr(data, name)[row] for row in order) for name in ("lots", "sites", "donors", "tissues")},
-        arms=tuple(data.arms[row] for row in order),
-        **{
-            name: getattr(data, name)[order]
-            for name in (
-                "counts_low", "counts_high", "unassigned_low", "unassigned_high", "totals_low", "totals_high"
-            )
-        },
-        potency={
-            name: replace(values, runs=tuple(values.runs[row] for row in order))
-            for name, values in data.potency.items()
-        },
-    )  # fmt: skip
+        lots=data.lots[::-1],
+        sites=data.sites[::-1],
+        donors=data.donors[::-1],
+        tissues=data.tissues[::-1],
+        arms=data.arms[::-1],
+        counts_low=data.counts_low[::-1],
+        counts_high=data.counts_high[::-1],
+        unassigned_low=data.unassigned_low[::-1],
+        unassigned_high=data.unassigned_high[::-1],
+        totals_low=data.totals_low[::-1],
+        totals_high=data.totals_high[::-1],
+        potency={name: replace(values, runs=values.runs[::-1]) for name, values in data.potency.items()},
+    )
 
 
 # The true difference is exactly the margin: HIGHLY_SIMILAR is wrong, and given in at most 5% of studies.
@@ -135,7 +134,7 @@ def test_the_true_difference_of_a_part_is_what_was_asked_for() -> None:
         part = findings_of_replicate(with_change(MODEL, change), blocks, seed=4, number=number).parts[3]
         assert part.estimate is not None
         estimates.append(part.estimate)
-    assert np.mean(estimates) == pytest.approx(log(2.0), abs=4 * np.std(estimates) / sqrt(30))
+    assert np.mean(estimates) == pytest.approx(log(2.0), abs=4 * float(np.std(estimates)) / sqrt(30))
 
 
 @pytest.mark.parametrize(
