@@ -166,7 +166,7 @@ def test_a_steward_walks_from_the_list_to_the_receipt_by_keyboard_without_script
     _press(browser, "adipo-progenitor")
     _press(browser, "See it first ...")
     _wait_for(browser, "Withhold clusters of lot BM-2026-014?")
-    _picture(browser, "review-withhold", height=1420)
+    _picture(browser, "review-withhold", height=1760)
     _type(browser, "by", "A. Steward")
     _type(browser, "passphrase", PASSPHRASE)
     _press(browser, "Sign and withhold")
