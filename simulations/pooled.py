@@ -19,6 +19,7 @@ from protocol.plan import QualityLimits, StudyPlan
 from protocol.pseudonyms import NameKind, pseudonym
 from protocol.results import Parity, ResultSet
 from shared.atlas.artefact import from_bytes
+from shared.comparability.findings import Compared, Findings
 from simulations.keys import pseudonym_secret
 from simulations.pooled_cells import LOT_COLUMN, concatenated
 from simulations.pooled_markers import largest_marker_difference, pooled_markers
@@ -27,6 +28,8 @@ from site_agent.cells.attribute_rows import AttributeRow
 from site_agent.cells.lots import Lot
 from site_agent.cells.mapping import map_cells
 from site_agent.cells.potency_rows import PotencyRows
+
+_FARTHEST = 1e3  # a difference of logarithms that no two lots have
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +97,7 @@ def parity_with(pooled: StudyData, federated: StudyData, results: ResultSet, sou
         max_abs_rho_difference=_largest_rho_difference(pooled_results, results),
         same_ranking=ranked[0] == ranked[1],
         max_relative_marker_difference=_largest_marker_difference(pooled, federated),
+        max_abs_arms_difference=_largest_arms_difference(pooled_results, results),
     )
 
 
@@ -218,3 +222,23 @@ def _every_rho(results: ResultSet) -> dict[tuple[str, str, str], float | None]:
     if results.attributes is not None:
         found |= {("attribute", each.endpoint, each.attribute): each.rho for each in results.attributes.associations}
     return found
+
+
+def _largest_arms_difference(pooled: ResultSet, federated: ResultSet) -> float | None:
+    if pooled.comparability is None or federated.comparability is None:
+        return None
+    ours, theirs = _compared(pooled.comparability.findings), _compared(federated.comparability.findings)
+    if len(ours) != len(theirs):
+        return _FARTHEST
+    return max(
+        (
+            _FARTHEST if (one is None) != (other is None) else abs((one or 0.0) - (other or 0.0))
+            for mine, their in zip(ours, theirs, strict=True)
+            for one, other in ((mine.low, their.low), (mine.high, their.high))
+        ),
+        default=0.0,
+    )
+
+
+def _compared(findings: Findings) -> tuple[Compared, ...]:
+    return (*((findings.potency,) if findings.potency else ()), *findings.parts)

@@ -19,13 +19,18 @@ def show_run(run: RunOutcome, out: Path, *, as_json: bool) -> None:
         click.echo(
             f"Federated against pooled: counts differ by at most {parity.max_abs_count_difference} cells, "
             f"rho by at most {parity.max_abs_rho_difference:.1e}; "
-            f"the ranking is {'the same' if parity.same_ranking else 'NOT the same'}.{_markers(parity)}"
+            f"the ranking is {'the same' if parity.same_ranking else 'NOT the same'}.{_markers(parity)}{_arms(parity)}"
         )
     for site, sent in run.bytes_sent.items():
         remark(f"{site}: {sent} bytes left, exactly those in {out / 'sites' / site / 'sent'}")
     remark(f"report: {out / 'report.html'}")
     remark(f"results: {out / 'results.json'}")
     fail_if_unanswered(results)
+
+
+def _arms(parity: Parity) -> str:
+    largest = parity.max_abs_arms_difference
+    return "" if largest is None else f" Intervals of the two arms differ by at most {largest:.1e} in ln."
 
 
 def _markers(parity: Parity) -> str:
