@@ -15,8 +15,10 @@ from flwr.app import Context, RecordDict
 
 from coordinator.analyse_command import Outcome, analyse_reports, verified_reports
 from coordinator.collection import CollectionEvent, SiteState, site_states
-from coordinator.evidence.bundle import read_evidence, write_bundle
+from coordinator.evidence.bundle import SPECIFICATION_FILE, read_evidence, write_bundle
+from coordinator.modules.specification_signing import question_of, seal_specification, specification_of
 from coordinator.network.flower_app import CollectionRun, make_server_app
+from coordinator.released import results_for_site
 from coordinator.report.edition import Edition
 from coordinator.store import MemoryStore
 from coordinator.written import RESULTS_FILE, report_html, write_outcome
@@ -24,6 +26,7 @@ from protocol.codec import encode
 from protocol.envelopes import PayloadType, seal
 from protocol.errors import ErrorCode
 from protocol.identifiers import SiteId
+from protocol.modules.specification_results import SpecificationOutcome
 from protocol.plan import StudyPlan
 from protocol.roster import Believed, Roster, SiteKey, open_plan
 from protocol.signing import SigningKey
@@ -102,11 +105,30 @@ def run_study(folder: Path, out: Path, *, threads: int | None = None, engine: En
         outcome = replace(outcome, results=outcome.results.model_copy(update={"parity": parity}))
         write_exchange(work, source, study, roster, key, store, sites, now=opening(plan))
         write_outcome(outcome, work)
+        _publish_specification(work, study, outcome, key)
         write_bundle(read_evidence(work), work / BUNDLE_FOLDER, key=key, at=opening(plan))
         for site in sites:
             page = report_html(outcome, Edition.of_site(site.site))
-            write_atomically(work / "sites" / site.site / "received" / "report.html", page)
+            received = work / "sites" / site.site / "received"
+            write_atomically(received / "report.html", page)
+            released = encode(results_for_site(outcome, site.site))
+            write_atomically(received / RESULTS_FILE, seal(released, PayloadType.RESULTS, key))
     return RunOutcome(outcome=outcome, events=events, bytes_sent={site.site: site.bytes_sent for site in sites})
+
+
+def _publish_specification(work: Path, study: Believed[StudyPlan], outcome: Outcome, key: SigningKey) -> None:
+    """Sign the specification that the plan asks for, where one exists."""
+    found = outcome.results.specification
+    if found is None or found.outcome is SpecificationOutcome.NONE:
+        return
+    made = specification_of(
+        study,
+        outcome,
+        (work / RESULTS_FILE).read_bytes(),
+        question_of(study.message),
+        issued=opening(study.message),
+    )
+    write_atomically(work / "published" / SPECIFICATION_FILE, seal_specification(made, key))
 
 
 def _roster(plan: StudyPlan, key: SigningKey) -> Roster:
