@@ -110,8 +110,8 @@ def _tabulated(plan: StudyPlan, reports: Sequence[LotReport]) -> StudyData:
         arms=None if plan.modules.comparability is None else tuple(report.arm for report in reports),
         markers=marker_table(plan, reports),
         quality=LotQualityTable(
-            median_counts=np.array([q.median_counts for q in quality], dtype=np.float64),
-            median_genes=np.array([q.median_genes for q in quality], dtype=np.float64),
+            median_counts=_or_nan([q.median_counts for q in quality]),
+            median_genes=_or_nan([q.median_genes for q in quality]),
             median_mitochondrial_share=np.array(
                 [np.nan if q.median_mitochondrial_share is None else q.median_mitochondrial_share for q in quality],
                 dtype=np.float64,
@@ -128,6 +128,10 @@ def _noise(reports: Sequence[LotReport]) -> FloatArray | None:
     if not any(applied):
         return None
     return np.array([np.nan if noise is None else noise.epsilon for noise in applied], dtype=np.float64)
+
+
+def _or_nan(values: Sequence[float | None]) -> FloatArray:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def _attributes(plan: StudyPlan, reports: Sequence[LotReport]) -> AttributeTable | None:

@@ -7,9 +7,10 @@ from protocol.atlas_manifest import AtlasManifest
 from protocol.codec import encode, sha256
 from protocol.envelopes import PAYLOAD_LIMITS, PayloadType, seal
 from protocol.identifiers import Sha256, StudyId
+from protocol.modality import needs_counts
 from protocol.signing import SigningKey, VerifyingKey
 from protocol.study_draft import read_study_draft
-from shared.atlas.artefact import MAXIMUM_BYTES
+from shared.atlas.artefact import MAXIMUM_BYTES, from_bytes
 from shared.errors import InputError
 from shared.runtime.files import read_bounded, write_atomically
 
@@ -70,16 +71,24 @@ def sign_study_file(draft: Path, atlas: Path, key_path: Path, out: Path) -> tupl
     Raises
     ------
     InputError
-        The draft, the atlas or the key cannot be read, or the draft names another atlas.
+        The draft, the atlas or the key cannot be read, the draft names another atlas, or it needs counts of an atlas of
+        morphology.
     """
     limit = PAYLOAD_LIMITS[PayloadType.STUDY_PLAN]
     plan = read_study_draft(read_bounded(draft, limit=limit, what="a study draft (study.toml)"))
-    manifest = manifest_of(read_bounded(atlas, limit=MAXIMUM_BYTES, what="an atlas"))
+    data = read_bounded(atlas, limit=MAXIMUM_BYTES, what="an atlas")
+    manifest = manifest_of(data)
     if plan.atlas != manifest.reference():
         raise InputError(
             f"{draft}: expected the atlas {plan.atlas.name!r} with SHA-256 {plan.atlas.sha256}, "
             f"found in {atlas} {manifest.name!r} with {manifest.sha256}",
             hint="name this atlas in the draft's [atlas], or give the atlas that the draft names",
+        )
+    needed = needs_counts(plan) if from_bytes(data).card.modality == "morphology" else ()
+    if needed:
+        raise InputError(
+            f"{draft}: expected nothing that needs counts, for the atlas is of morphology, found {', '.join(needed)}",
+            hint="leave them out of the draft: a cell's features have neither counts nor genes",
         )
     payload = encode(plan)
     write_atomically(out, seal(payload, PayloadType.STUDY_PLAN, SigningKey.load(key_path)))

@@ -70,10 +70,13 @@ class PotencySeries(Message):
 
 
 class LotQuality(Message):
-    """Quality of the lot's cells, as medians over cells after QC; shares are in 0..1."""
+    """Quality of the lot's cells, as medians over cells after QC; shares are in 0..1.
 
-    median_counts: Annotated[float, Field(ge=0)]
-    median_genes: Annotated[float, Field(ge=0)]
+    Counts and genes are null under an atlas of morphology, whose features are neither; the coverage is of its features.
+    """
+
+    median_counts: Annotated[float, Field(ge=0)] | None
+    median_genes: Annotated[float, Field(ge=0)] | None
     median_mitochondrial_share: Annotated[float, Field(ge=0, le=1)] | None
     gene_coverage: Annotated[float, Field(ge=0, le=1)]
 

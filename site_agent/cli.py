@@ -158,6 +158,8 @@ atlas_group.add_command(verify)
 @click.option(
     "--resolution", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Of Leiden."
 )
+@click.option("--modality", type=click.Choice(["counts", "morphology"]), default="counts", show_default=True)
+@click.option("--control", metavar="COL=VALUE", help="Of morphology: which cells are of control wells.")
 @click.option("--name", help="The atlas's name; without: the first file's.")
 @click.option("--layer", help="The layer that holds the counts; without: X.")
 @click.option("--where", metavar="COL=VALUE", multiple=True, help="Only cells with this value; may be given again.")
@@ -170,6 +172,8 @@ def atlas_build(
     labels: str | None,
     cluster: bool,
     resolution: float,
+    modality: str,
+    control: str | None,
     name: str | None,
     layer: str | None,
     where: tuple[str, ...],
@@ -185,8 +189,16 @@ def atlas_build(
     from site_agent.cells.atlas_builder import build_atlas  # noqa: PLC0415 - imports scanpy
     from site_agent.cells.lot_files import require_sound_files  # noqa: PLC0415 - as above
     from site_agent.cells.lots import parse_where  # noqa: PLC0415 - as above
+    from site_agent.cells.morphology_builder import build_morphology_atlas  # noqa: PLC0415 - as above
 
-    require_sound_files(files, layer)
+    marks = parse_where(control or "")
+    if (modality == "morphology") != (len(marks) == 1) or (marks and (cluster or where)):
+        raise InputError(
+            "expected --control COL=VALUE with --modality morphology and with no other, and --labels COL with it",
+            hint="morphology is scored against control wells, and its clusters are your own labels",
+        )
+    if not marks:
+        require_sound_files(files, layer)
     last = 0
     with progress("fitting, and leaving each lot out in turn", unit="lots") as advance:
 
@@ -195,17 +207,30 @@ def atlas_build(
             advance(done - last)
             last = done
 
-        atlas = build_atlas(
-            list(files),
-            lot=lot,
-            name=name or files[0].stem[:64],
-            seed=seed,
-            labels=labels,
-            cluster=cluster,
-            resolution=resolution,
-            where=tuple((each.column, each.value) for text in where for each in parse_where(text)),
-            layer=layer,
-            progress=moved,
+        atlas = (
+            build_morphology_atlas(
+                list(files),
+                lot=lot,
+                labels=labels or "",
+                control=(marks[0].column, marks[0].value),
+                name=name or files[0].stem[:64],
+                seed=seed,
+                layer=layer,
+                progress=moved,
+            )
+            if marks
+            else build_atlas(
+                list(files),
+                lot=lot,
+                name=name or files[0].stem[:64],
+                seed=seed,
+                labels=labels,
+                cluster=cluster,
+                resolution=resolution,
+                where=tuple((each.column, each.value) for text in where for each in parse_where(text)),
+                layer=layer,
+                progress=moved,
+            )
         )
     data = to_bytes(atlas)
     write_atomically(out, data)

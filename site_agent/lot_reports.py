@@ -130,12 +130,14 @@ def _reasons(outcome: LotOutcome, limits: QualityLimits) -> tuple[str, ...]:
 
 def mapped_lot(mapping: LotMapping) -> MappedLot:
     """Return the numbers of a mapped lot that its report is made of."""
+    featured = mapping.medians.features is not None
     return MappedLot(
         counts=tuple(int(count) for count in mapping.counts),
         unassigned=mapping.unassigned,
         cells_after_qc=mapping.cells_after_qc,
-        median_counts=mapping.medians.counts or 0.0,
-        median_genes=mapping.medians.genes or 0.0,
+        median_counts=None if featured else mapping.medians.counts or 0.0,
+        median_genes=None if featured else mapping.medians.genes or 0.0,
+        median_features=mapping.medians.features,
         median_mitochondrial_share=mapping.medians.mitochondrial_share,
         gene_coverage=mapping.gene_coverage,
         moments=None if mapping.markers is None else mapping.markers.moments,

@@ -16,7 +16,7 @@ from protocol.errors import ErrorCode, ProtocolError
 from protocol.identifiers import Pseudonym, StudyId
 from protocol.policy import effective, policy_or_refuse
 from protocol.report import LotReport
-from shared.atlas.artefact import MAXIMUM_BYTES
+from shared.atlas.artefact import MAXIMUM_BYTES, from_bytes
 from shared.errors import CrosslotError
 from shared.runtime.files import PRIVATE, read_bounded, write_atomically
 from site_agent.home import open_home
@@ -81,7 +81,7 @@ def _mapped(home_folder: Path, study: StudyId) -> tuple[Offer | NotOffered, ...]
     rules = effective(policy_or_refuse(home.policy()), plan)
     atlas = read_bounded(home_folder / ATLASES / f"{plan.atlas.sha256}.atlas", limit=MAXIMUM_BYTES, what="the atlas")
     site = read_site_folder_for(home_folder, plan)
-    require_readable_files(site)
+    require_readable_files(site, from_bytes(atlas))  # what a file must hold depends on the atlas's modality
     reports = FolderReports(
         site=site,
         atlas=atlas,

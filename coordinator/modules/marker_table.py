@@ -41,7 +41,7 @@ def marker_table(plan: StudyPlan, reports: Sequence[LotReport]) -> MarkerTable |
             nonzero[at] = _nonzero(sent, threshold)
             hidden = list(sent.few)
             few[row, sent.cluster, hidden] = True
-            stand_in = few_cells(np.array([float(sent.cells)]), threshold, report.quality.median_counts)
+            stand_in = few_cells(np.array([float(sent.cells)]), threshold, report.quality.median_counts or 0.0)
             for part, value in zip((mean, m2, sum_expm1), stand_in, strict=True):
                 part[row, sent.cluster, hidden] = value[0]
             nonzero[row, sent.cluster, hidden] = threshold / 2

@@ -6,6 +6,8 @@ Rules: every lot that was received is accounted for; of those that the edition m
 import math
 from collections import Counter
 
+import numpy as np
+
 from coordinator.report import sentences, texts
 from coordinator.report.contents import Cell, CellState, Column, Finding, Quality, Row, Table
 from coordinator.report.edition import names_one_of
@@ -64,12 +66,14 @@ def quality(view: LotView) -> Quality:
         return Quality(sentences=(texts.QUALITY_WITHHELD, about_counts), table=None)
     if len(view.shown) > _MOST_LOTS_LISTED:
         return Quality(sentences=(sentences.quality_too_many(len(view.shown)), about_counts), table=None)
-    columns = (
+    columns = [
         (texts.COLUMN_COUNTS, measured.median_counts, 1.0, 0),
         (texts.COLUMN_GENES, measured.median_genes, 1.0, 0),
         (texts.COLUMN_MITO, measured.median_mitochondrial_share, 100.0, 1),
         (texts.COLUMN_COVERAGE, measured.gene_coverage, 100.0, 1),
-    )
+    ]
+    if np.isnan(measured.median_counts).all() and np.isnan(measured.median_genes).all():
+        columns = columns[3:]  # morphology: features are neither counts nor genes
     missing = sum(math.isnan(float(values[row])) for _, values, _, _ in columns for row in view.shown)
     return Quality(
         sentences=(sentences.quality_lots(len(view.shown), missing), about_counts),

@@ -166,7 +166,7 @@ def to_bytes(atlas: Atlas) -> bytes:
         The atlas breaks a rule of the format.
     """
     check(atlas)
-    text = atlas.card.model_dump_json(by_alias=True).encode()
+    text = atlas.card.to_text().encode()
     arrays = {name: np.ascontiguousarray(getattr(atlas, name)) for name in _ARRAYS}
     data: bytes = safetensors.numpy.save({"card": np.frombuffer(text, dtype=np.uint8), **arrays})
     return data

@@ -108,12 +108,20 @@ class Provenance(_Part):
     notes: Annotated[tuple[Sentence, ...], Field(max_length=64)] = ()
 
 
+class Control(_Part):
+    """The obs column and value that mark the cells of control wells, in the reference and at every site."""
+
+    column: Word
+    value: Word
+
+
 class Card(_Part):
     """Names and history of an atlas. The order of ``clusters`` and genes is the order of its arrays."""
 
     schema_id: Literal["crosslot.atlas/1"] = Field(default="crosslot.atlas/1", alias="schema")
     name: Word
-    modality: Literal["counts"] = "counts"
+    modality: Literal["counts", "morphology"] = "counts"
+    control: Control | None = None  # of morphology: which cells are of control wells; absent from the text otherwise
     clusters: Annotated[tuple[Word, ...], Field(min_length=2, max_length=MAXIMUM_CLUSTERS)]
     gene_ids: Annotated[tuple[GeneName, ...], Field(min_length=1, max_length=MAXIMUM_GENES)]
     gene_symbols: Annotated[tuple[GeneName, ...], Field(min_length=1, max_length=MAXIMUM_GENES)]
@@ -125,6 +133,16 @@ class Card(_Part):
     stability: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(max_length=MAXIMUM_CLUSTERS)] | None
     dropped: Annotated[tuple[DroppedCluster, ...], Field(max_length=10_000)] = ()
     provenance: Provenance
+
+    def to_text(self) -> str:
+        """Return the card's one and only text."""
+        return self.model_dump_json(by_alias=True, exclude={"control"} if self.control is None else None)
+
+    @model_validator(mode="after")
+    def _control_is_of_morphology(self) -> Self:
+        if (self.modality == "morphology") != (self.control is not None):
+            raise ValueError("expected the control wells of a morphology atlas, and of no other")
+        return self
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from shared.atlas.artefact import Atlas, check
 from shared.atlas.calibration import Calibration, calibrate, leave_lots_out
-from shared.atlas.card import Card, DroppedCluster, Marker, NoveltySettings, Parameter, Provenance, Transfer
+from shared.atlas.card import Card, Control, DroppedCluster, Marker, NoveltySettings, Parameter, Provenance, Transfer
 from shared.atlas.features import Counts
 from shared.atlas.genes import ensembl_id
 from shared.atlas.model import FitParameters, Model, dimensions_for, fit_model
@@ -27,6 +27,9 @@ from shared.errors import DesignError, InputError
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+_METHOD_OF_MORPHOLOGY = (
+    "principal components of robust scores against control wells, unit length, lot-aware whitening, logistic regression"
+)
 _METHOD = "principal components of scaled log counts, unit length, lot-aware whitening, logistic regression"
 
 
@@ -40,6 +43,7 @@ class Origin:
     species: str | None = None
     notes: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
+    control: Control | None = None  # of morphology: the cells of control wells
 
 
 def fit_atlas(
@@ -60,8 +64,8 @@ def fit_atlas(
 
     Parameters
     ----------
-    counts : CSR (n_cells, n_genes)
-        Counts of every gene of the files.
+    counts : CSR (n_cells, n_genes), or ndarray (n_cells, n_features)
+        Counts of every gene of the files, or robust scores of morphology (``origin.control`` is then given).
     labels, lots : (n_cells,) str
     gene_ids, gene_symbols : (n_genes,) str, optional
         At least one of the two; a column of names may hold either.
@@ -113,6 +117,8 @@ def fit_atlas(
     ids, symbols = _named_genes(gene_ids, gene_symbols, model.projection.genes)
     card = Card(
         name=origin.name,
+        modality="counts" if origin.control is None else "morphology",
+        control=origin.control,
         clusters=clusters,
         gene_ids=ids,
         gene_symbols=symbols,
@@ -228,7 +234,7 @@ def _provenance(
     return Provenance.model_validate(
         {
             "crosslot": software,
-            "method": _METHOD,
+            "method": _METHOD if origin.control is None else _METHOD_OF_MORPHOLOGY,
             "labels": origin.labels,
             "seed": seed,
             "cells": counts.shape[0],

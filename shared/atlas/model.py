@@ -20,6 +20,7 @@ from shared.atlas.features import (
     moments,
     variable_genes,
 )
+from shared.atlas.morphology import fit_axes
 from shared.atlas.novelty import Novelty, fit_novelty
 
 FloatArray = NDArray[np.float64]
@@ -55,7 +56,10 @@ def dimensions_for(n_clusters: int) -> int:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Projection:
-    """Counts to latent points: ``u = sqrt(d) z / |z|``, ``z = (v - means) @ weights``."""
+    """Counts to latent points: ``u = sqrt(d) z / |z|``, ``z = (v - means) @ weights``.
+
+    Scores of morphology, which are dense, take neither library size nor logarithm and are clipped either way.
+    """
 
     genes: IntArray  # (G,) columns of the reference's counts
     weights: FloatArray  # (G, d)
@@ -65,8 +69,11 @@ class Projection:
 
     def points(self, counts: Counts) -> FloatArray:
         """Return the latent points of cells ``(n, d)``: the same as the kernel's, in plain NumPy."""
-        values = log_normalised(counts, library_sizes(counts), self.target_sum)[:, self.genes].tocsr()
-        values.data = np.minimum(values.data, self.caps[values.indices])
+        if isinstance(counts, np.ndarray):
+            values = np.clip(counts[:, self.genes], -self.caps, self.caps)
+        else:
+            values = log_normalised(counts, library_sizes(counts), self.target_sum)[:, self.genes].tocsr()
+            values.data = np.minimum(values.data, self.caps[values.indices])
         z = np.asarray(values @ self.weights, dtype=np.float64) - self.means @ self.weights
         length = np.linalg.norm(z, axis=1, keepdims=True)
         points: FloatArray = np.sqrt(z.shape[1]) * np.divide(z, length, out=np.zeros_like(z), where=length > 0)
@@ -146,12 +153,19 @@ def fit_model(
 
     Parameters
     ----------
-    counts : CSR (n, n_file_genes)
+    counts : CSR (n, n_file_genes), or ndarray (n, n_features)
+        Counts, or the robust scores of morphology (`shared.atlas.morphology`), which are dense.
     labels : (n,) int in 0..n_clusters - 1
     lots : (n,) int
     """
     dimensions = parameters.n_dimensions or dimensions_for(n_clusters)
-    projection = fit_projection(counts, labels, replace(parameters, n_dimensions=dimensions), seed=seed)
+    if isinstance(counts, np.ndarray):
+        axes = fit_axes(counts, dimensions, seed=seed)
+        projection = Projection(
+            genes=axes.columns, weights=axes.weights, means=axes.means, caps=axes.caps, target_sum=1.0
+        )
+    else:
+        projection = fit_projection(counts, labels, replace(parameters, n_dimensions=dimensions), seed=seed)
     points = projection.points(counts)
     classifier = fit_classifier(points, labels, lots, n_clusters=n_clusters, penalty=parameters.penalty)
     novelty = fit_novelty(points, classifier.logits(points), labels)

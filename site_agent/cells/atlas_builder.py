@@ -83,16 +83,16 @@ def build_atlas(
         raise InputError(
             "atlas: expected either a column of labels or clustering", hint="give labels=COLUMN or cluster=True"
         )
-    cells = _selected(_read(source), lot, reference_lots, where)
+    cells = _selected(read_cells(source), lot, reference_lots, where)
     counts = _counts(cells, layer)
-    lots = _column(cells, lot)
+    lots = column_of(cells, lot)
     ids, symbols = _gene_names(cells)
     notes: list[str] = []
     settings: list[tuple[str, str]] = []
     stability: Sequence[float] | None = None
     if labels is not None:
-        names = _column(cells, labels)
-        _require_cluster_names(names, labels)
+        names = column_of(cells, labels)
+        require_cluster_names(names, labels)
     else:
         found = cluster_cells(counts, lots, resolution=resolution, seed=seed, cells_per_lot=cells_per_lot)
         counts, lots, names = counts[found.cells], lots[found.cells], np.asarray(found.labels)
@@ -121,7 +121,8 @@ def build_atlas(
     )
 
 
-def _read(source: Any) -> Any:  # noqa: ANN401 - AnnData
+def read_cells(source: Any) -> Any:  # noqa: ANN401 - AnnData
+    """Return the cells of an AnnData, or of h5ad files of the same genes, joined."""
     import anndata  # noqa: PLC0415 - seconds to load, for building only
 
     if isinstance(source, anndata.AnnData):
@@ -142,7 +143,8 @@ def _read(source: Any) -> Any:  # noqa: ANN401 - AnnData
     return parts[0] if len(parts) == 1 else anndata.concat(parts, merge="same", index_unique="-")
 
 
-def _column(cells: Any, name: str) -> NDArray[np.str_]:  # noqa: ANN401 - AnnData
+def column_of(cells: Any, name: str) -> NDArray[np.str_]:  # noqa: ANN401 - AnnData
+    """Return an obs column as text; every cell must have a value."""
     if name not in cells.obs.columns:
         known = ", ".join(map(str, cells.obs.columns[:20]))
         raise InputError(f"atlas: expected a column {name!r} in obs, found: {known}")
@@ -154,7 +156,8 @@ def _column(cells: Any, name: str) -> NDArray[np.str_]:  # noqa: ANN401 - AnnDat
     return np.asarray(column.astype(str), dtype=np.str_)
 
 
-def _require_cluster_names(names: NDArray[np.str_], column: str) -> None:
+def require_cluster_names(names: NDArray[np.str_], column: str) -> None:
+    """Raise unless every label may name a cluster."""
     for name in sorted(set(names.tolist())):
         try:
             _LABEL.validate_python(name)
@@ -174,8 +177,8 @@ def _selected(
 ) -> Any:  # noqa: ANN401 - AnnData
     keep = np.ones(cells.n_obs, dtype=np.bool_)
     for column, value in where:
-        keep &= _column(cells, column) == value
-    lots = _column(cells, lot)
+        keep &= column_of(cells, column) == value
+    lots = column_of(cells, lot)
     if reference_lots is not None:
         missing = sorted(set(reference_lots) - set(lots[keep].tolist()))
         if missing:

@@ -8,6 +8,7 @@ from shared.errors import InputError, ProblemsError
 from site_agent.cells.lot_mapping import cell_owners
 from site_agent.cells.lots import Lot, SiteLots
 from site_agent.cells.mapping import genes_of
+from site_agent.cells.morphology import is_morphology, require_morphology
 from site_agent.cells.reading import open_cells
 
 
@@ -63,10 +64,13 @@ def require_sound_files(files: Sequence[Path], layer: str | None = None) -> None
 def _problem_of(file: Path, layer: str | None, lots: Sequence[Lot], atlas: Atlas | None) -> InputError | None:
     try:
         with open_cells(file, layer) as source:
-            source.require_counts()
+            if atlas is not None and is_morphology(atlas):
+                require_morphology(source, atlas)
+            else:
+                source.require_counts()
             source.require_distinct_cells()
             cell_owners(source, lots)
-            if atlas is not None:
+            if atlas is not None and not is_morphology(atlas):
                 genes_of(source, atlas)
     except InputError as error:
         rows = ", ".join(str(lot.row) for lot in lots)

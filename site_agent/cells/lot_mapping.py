@@ -24,6 +24,7 @@ from site_agent.cells.cell_source import CellSource
 from site_agent.cells.lots import Lot, SiteLots
 from site_agent.cells.mapping import CellMapping, Progress, map_source, thread_count
 from site_agent.cells.marker_moments import LotCells, LotMoments, marker_moments
+from site_agent.cells.morphology import control_cells, is_morphology
 from site_agent.cells.quality import QualityMedians, RemovedCells, apply_limits, medians
 from site_agent.cells.reading import open_cells
 
@@ -157,6 +158,8 @@ def map_site_lots(
     InputError
         A file cannot be read or mapped, or two lots share cells.
     """
+    if markers is not None and is_morphology(atlas):
+        raise InputError("expected no module markers with an atlas of morphology", hint="features are no genes")
     wanted = [lot for lot in site.lots if lots is None or lot.lot in lots]
     files: dict[tuple[Path, str | None], list[Lot]] = {}
     for lot in wanted:
@@ -165,6 +168,8 @@ def map_site_lots(
         with open_cells(file, layer) as source:
             source.require_distinct_cells()
             owner = cell_owners(source, together)
+            if is_morphology(atlas):
+                owner[control_cells(source, atlas)] = -1  # the cells of control wells are of no lot
             mapping = map_source(
                 source,
                 atlas,

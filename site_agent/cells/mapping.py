@@ -27,6 +27,7 @@ from shared.errors import InputError
 from site_agent.cells.bounds import VALUES_PER_BLOCK
 from site_agent.cells.cell_source import CellSource
 from site_agent.cells.matrices import CellBlock, Span
+from site_agent.cells.morphology import control_cells, is_morphology, map_morphology
 from site_agent.cells.quality import CellQuality
 from site_agent.cells.reading import open_cells
 from site_agent.cells.sources_memory import open_anndata_object
@@ -202,6 +203,8 @@ def map_source(
     chosen = source.rows_where(where or ())
     if rows is not None:
         chosen = rows if chosen is None else chosen & rows
+    if is_morphology(atlas):
+        return _by_morphology(source, atlas, chosen, latent_rows, values_per_block, with_latent=with_latent)
     genes = genes_of(source, atlas)
     mitochondrial = source.genes.mitochondrial()
     tables = prepare(atlas, genes, mitochondrial)
@@ -236,6 +239,38 @@ def map_source(
         ),
         gene_coverage=genes.coverage,
         latent=out.latent if with_latent else None,
+        latent_cells=latent_cells,
+    )
+
+
+def _by_morphology(
+    source: CellSource,
+    atlas: Atlas,
+    chosen: NDArray[np.bool_] | None,
+    latent_rows: NDArray[np.bool_] | None,
+    values_per_block: int,
+    *,
+    with_latent: bool,
+) -> CellMapping:
+    cells = ~control_cells(source, atlas)
+    rows = cells if chosen is None else cells & chosen
+    found = map_morphology(source, atlas, rows, values_per_block)
+    latent_cells = None if latent_rows is None else latent_rows[rows]
+    points = found.cells.latent if latent_cells is None else found.cells.latent[latent_cells]
+    return CellMapping(
+        path=source.path,
+        matrix_name=source.matrix_name,
+        atlas_name=atlas.name,
+        clusters=atlas.clusters,
+        n_cells_in_file=source.n_cells,
+        rows=np.flatnonzero(rows),
+        label=found.cells.label.astype(np.int16),
+        best=found.cells.best.astype(np.int16),
+        confidence=found.cells.confidence,
+        energy=found.cells.energy,
+        quality=found.quality,
+        gene_coverage=found.coverage,
+        latent=points if with_latent or latent_cells is not None else None,
         latent_cells=latent_cells,
     )
 

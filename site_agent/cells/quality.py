@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.modality import limits_of_counts
 from protocol.plan import QualityLimits
 from shared.errors import InputError
 
@@ -29,11 +30,14 @@ class CellQuality:
         Genes with a count.
     mitochondrial_counts : ndarray of float64 or None
         None where the file's names do not tell which genes are mitochondrial.
+    counted : bool
+        False for morphology: ``total_counts`` are then sums of features, known again by their median and no more.
     """
 
     total_counts: NDArray[np.float64]
     n_genes: NDArray[np.int32]
     mitochondrial_counts: NDArray[np.float64] | None
+    counted: bool = True
 
     def only(self, keep: NDArray[np.bool_]) -> "CellQuality":
         """Return the quality of the kept cells ``(n_cells,)``."""
@@ -44,6 +48,7 @@ class CellQuality:
             total_counts=self.total_counts[keep],
             n_genes=self.n_genes[keep],
             mitochondrial_counts=None if mitochondrial is None else mitochondrial[keep],
+            counted=self.counted,
         )
 
 
@@ -69,6 +74,23 @@ class QualityMedians:
     counts: float | None
     genes: float | None
     mitochondrial_share: float | None
+    features: float | None = None  # of the sum of a cell's features, where there are no counts
+
+
+def refuse_limits_of_counts(limits: QualityLimits) -> None:
+    """Raise where a study limits what morphology does not have.
+
+    Raises
+    ------
+    InputError
+        Naming the limits of counts, genes or mitochondrial share.
+    """
+    wrong = limits_of_counts(limits)
+    if wrong:
+        raise InputError(
+            f"expected no limit of counts with an atlas of morphology, found {', '.join(wrong)}",
+            hint="the study's coordinator leaves them out: features have neither counts nor genes",
+        )
 
 
 def apply_limits(cells: CellQuality, limits: QualityLimits) -> tuple[NDArray[np.bool_], RemovedCells]:
@@ -87,6 +109,9 @@ def apply_limits(cells: CellQuality, limits: QualityLimits) -> tuple[NDArray[np.
             hint="name genes by symbol (MT-...) or by Ensembl id in var",
         )
     keep = np.ones(cells.total_counts.size, dtype=np.bool_)
+    if not cells.counted:
+        refuse_limits_of_counts(limits)
+        return keep, RemovedCells(no_counts=0, few_counts=0, few_genes=0, high_mitochondrial_share=0)
     removed: list[int] = []
     high: NDArray[np.bool_] = np.zeros_like(keep)
     if limits_share and cells.mitochondrial_counts is not None:
@@ -110,6 +135,9 @@ def medians(cells: CellQuality) -> QualityMedians:
     """Return the medians over all given cells, each of which has counts."""
     if cells.total_counts.size == 0:
         return QualityMedians(counts=None, genes=None, mitochondrial_share=None)
+    if not cells.counted:
+        features = float(np.median(cells.total_counts))
+        return QualityMedians(counts=None, genes=None, mitochondrial_share=None, features=features)
     share = None
     if cells.mitochondrial_counts is not None:
         share = float(np.median(cells.mitochondrial_counts / cells.total_counts))

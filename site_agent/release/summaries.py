@@ -50,8 +50,11 @@ class MappedLot:
         All cells that passed QC: the sum of the above.
     median_counts, median_genes, median_mitochondrial_share
         Medians over the cells after QC; the share is in 0..1, None where the genes do not tell it.
+        Counts and genes are None for morphology.
     gene_coverage
         The share of the atlas's genes that the lot has, 0..1.
+    median_features
+        Of morphology: the median of what a cell's features sum to. It tells the cells again and never leaves.
     moments, high_cells
         Of the plan's genes, one group a cluster, and cells at or above the plan's thresholds, ``(n_clusters + 1, G)``;
         None where no module asks for them.
@@ -60,10 +63,11 @@ class MappedLot:
     counts: tuple[int, ...]
     unassigned: int
     cells_after_qc: int
-    median_counts: float
-    median_genes: float
+    median_counts: float | None
+    median_genes: float | None
     median_mitochondrial_share: float | None
     gene_coverage: float
+    median_features: float | None = None
     moments: Moments | None = field(default=None, compare=False)
     high_cells: IntArray | None = field(default=None, compare=False)
 
@@ -240,6 +244,8 @@ def provenance_of(mapped: MappedLot, lot: LotDescription, secret: bytes) -> Prov
         The site's pseudonym secret.
     """
     medians = [mapped.median_counts, mapped.median_genes, mapped.median_mitochondrial_share]
+    if mapped.median_features is not None:
+        medians.append(mapped.median_features)
     return Provenance(
         lot_sha256=lot_fingerprint(lot.lot, secret),
         cells_sha256=keyed_fingerprint(secret, canonical_json(["cells", mapped.cells_after_qc, *medians])),
@@ -285,13 +291,17 @@ def _check_consistent(mapped: MappedLot, rules: EffectiveRules) -> None:
         raise InternalError("expected the mapper's counts, none negative, to sum to its cells after QC")
 
 
+def _rounded_median(value: float | None) -> float | None:
+    return None if value is None else round(float(value), MEDIAN_DECIMALS)
+
+
 def _quality(mapped: MappedLot, rules: EffectiveRules) -> LotQuality:
     share = mapped.median_mitochondrial_share
     if OptionalField.MEDIAN_MITOCHONDRIAL_SHARE in rules.withheld:
         share = None
     return LotQuality(
-        median_counts=round(float(mapped.median_counts), MEDIAN_DECIMALS),
-        median_genes=round(float(mapped.median_genes), MEDIAN_DECIMALS),
+        median_counts=_rounded_median(mapped.median_counts),
+        median_genes=_rounded_median(mapped.median_genes),
         median_mitochondrial_share=None if share is None else round(float(share), SHARE_DECIMALS),
         gene_coverage=round(float(mapped.gene_coverage), SHARE_DECIMALS),
     )

@@ -73,9 +73,9 @@ def _fields(report: LotReport, clusters: Sequence[str]) -> list[tuple[str, str]]
         ("cells after QC", shown(report.cells_after_qc)),
         *((f"cells in {_cluster(clusters, i)}", shown(count)) for i, count in enumerate(report.counts)),
         ("cells in no cluster", shown(report.unassigned)),
-        ("median counts per cell", f"{quality.median_counts:g}"),
-        ("median genes per cell", f"{quality.median_genes:g}"),
-        ("median mitochondrial share", "not told" if share is None else f"{share:g}"),
+        ("median counts per cell", _told(quality.median_counts)),
+        ("median genes per cell", _told(quality.median_genes)),
+        ("median mitochondrial share", _told(share)),
         ("share of the atlas's genes found", f"{quality.gene_coverage:g}"),
     ]
     for number, series in enumerate(report.potency, start=1):
@@ -136,6 +136,10 @@ def _marker_rows(markers: LotMarkers | None, clusters: Sequence[str]) -> list[tu
 def _units_of_attributes(rules: EffectiveRules | None) -> dict[str, str]:
     asked = None if rules is None else rules.plan.modules.attributes
     return {} if asked is None else {f"attribute {each.attribute}": f"in {each.unit}" for each in asked.attributes}
+
+
+def _told(value: float | None) -> str:
+    return "not told" if value is None else f"{value:g}"
 
 
 def _cluster(clusters: Sequence[str], position: int) -> str:
