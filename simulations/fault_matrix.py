@@ -176,7 +176,7 @@ class Matrix:
                 if collecting is not None:
                     collecting.kill()
             case "mapping":
-                for pid in _children_named("site_agent.mapping_task"):
+                for pid in _mappings_of(self._deployment.sites[self._site]):
                     os.kill(pid, signal.SIGKILL)
             case name:
                 log = "coordinator" if name in COORDINATOR_PROCESSES else self._site
@@ -210,13 +210,15 @@ def _last_started(log: Path, name: str) -> int:
     return found[-1]
 
 
-def _children_named(module: str) -> Iterator[int]:
+def _mappings_of(home: Path) -> Iterator[int]:
+    """Yield the mappings of one home; other deployments of this machine are not ours to kill."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             parts = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        if module.encode() in parts and b"bound_child.py" not in b" ".join(parts):
+        ours = {b"site_agent.mapping_task", str(home).encode()} <= set(parts)
+        if ours and b"bound_child.py" not in b" ".join(parts):
             yield int(path.parent.name)
 
 
