@@ -24,7 +24,14 @@ from shared.runtime.files import read_bounded, write_atomically
 from site_agent.qualification.dates import checked_day
 from site_agent.qualification.judgement import Judgement, LotFacts, QualificationVerdict, judge_lot
 from site_agent.qualification.qualification_view import WORDS, LotCard, qualification_view
-from site_agent.qualification.records import RECORDS_FILE, QualifiedLot, append_record, of_the_same_kind, read_records
+from site_agent.qualification.records import (
+    RECORDS_FILE,
+    QualifiedLot,
+    append_record,
+    of_the_same_kind,
+    read_records,
+    with_a_sound_share,
+)
 
 if TYPE_CHECKING:
     from shared.atlas.artefact import Atlas
@@ -156,7 +163,8 @@ def monitor(
 ) -> None:
     """Chart the site's qualified lots over time: control limits from 20 lots on, and whether the share drifts.
 
-    Everything stays here. Lots of another cluster or atlas than the latest are left out, and said to be.
+    Everything stays here. Lots of another cluster or atlas than the latest, and lots whose share was not certain, are
+    left out, and said to be.
     """
     from site_agent.qualification.monitor_view import monitor_view  # noqa: PLC0415 - only this command needs it
     from site_agent.qualification.page import render_monitor  # noqa: PLC0415 - the same
@@ -172,7 +180,7 @@ def monitor(
             hint="qualify lots first: crosslot-site qualify --help",
         )
     kind = (known[-1].cluster, known[-1].atlas_sha256) if message is None else _kind(message)
-    charted = of_the_same_kind(known, cluster=kind[0], atlas_sha256=kind[1])
+    charted = with_a_sound_share(of_the_same_kind(known, cluster=kind[0], atlas_sha256=kind[1]))
     if not charted:
         raise InputError(
             f"{path}: expected lots that were qualified for {kind[0]} of this specification's atlas, found none",
@@ -203,7 +211,7 @@ def monitor(
         print_table(view.heading, MONITOR_COLUMNS, rows)
         click.echo(f"{view.word}. {view.headline}")
     if len(known) > len(charted):
-        remark(f"{len(known) - len(charted)} lots of another cluster or atlas are left out")
+        remark(f"{len(known) - len(charted)} lots are left out: of another cluster or atlas, or not judged")
     remark(f"wrote {out}. Nothing was sent.")
 
 
@@ -224,13 +232,17 @@ def read_specification(path: Path, key: VerifyingKey) -> Believed[Specification]
     Raises
     ------
     InputError
-        The file cannot be read.
-    ProtocolError
-        It is no specification, or another key signed it.
+        The file cannot be read, is no specification, or another key signed it.
     """
     limit = envelope_limit(PayloadType.SPECIFICATION)
     data = read_bounded(path, limit=limit, what="a signed specification")
-    return open_from_coordinator(data, Specification, PayloadType.SPECIFICATION, key)
+    try:
+        return open_from_coordinator(data, Specification, PayloadType.SPECIFICATION, key)
+    except ProtocolError as error:
+        raise InputError(
+            f"{path}: expected a specification signed by the coordinator (key {key.fingerprint[:16]}), found: {error}",
+            hint="give the file as the coordinator released it, and the coordinator's own key",
+        ) from error
 
 
 def _judge(

@@ -23,6 +23,9 @@ from site_agent.qualification.judgement import QualificationVerdict, ReasonCode
 RECORDS_FILE: Final = "qualified.jsonl"
 _LIMIT: Final = 64 * 2**20
 _LINE_LIMIT: Final = 16 * 1024
+_OF_THE_SHARE: Final = frozenset(
+    {ReasonCode.BELOW_THRESHOLD, ReasonCode.ABOVE_THRESHOLD, ReasonCode.BEYOND_RANGE, ReasonCode.OTHER_TISSUE}
+)
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -94,3 +97,8 @@ def append_record(path: Path, record: QualifiedLot) -> None:
 def of_the_same_kind(records: Iterable[QualifiedLot], *, cluster: str, atlas_sha256: str) -> tuple[QualifiedLot, ...]:
     """Return the records whose shares mean the same: of one cluster of one atlas."""
     return tuple(each for each in records if each.cluster == cluster and each.atlas_sha256 == atlas_sha256)
+
+
+def with_a_sound_share(records: Iterable[QualifiedLot]) -> tuple[QualifiedLot, ...]:
+    """Return the records whose share is to be believed: of judged lots, and of those beyond the range only."""
+    return tuple(each for each in records if set(each.reasons) <= _OF_THE_SHARE)
