@@ -3,6 +3,7 @@
 from coordinator.analyse_command import Outcome
 from coordinator.report.comparability_section import edition_comparability
 from coordinator.report.edition import Edition, names_one_of
+from coordinator.report.markers_edition import edition_markers
 from protocol.identifiers import SiteId
 from protocol.results import ResultSet
 
@@ -16,6 +17,18 @@ def results_for_site(outcome: Outcome, site: SiteId) -> ResultSet:
         update={
             "lots": lots.model_copy(update={"excluded": own}),
             "warnings": tuple(text for text in outcome.results.warnings if not names_one_of(text, others)),
+            "markers": edition_markers(
+                outcome.results.markers, outcome.data, _discovery(outcome), Edition.of_site(site)
+            ),
             "comparability": edition_comparability(outcome.results.comparability, outcome.data, Edition.of_site(site)),
         }
     )
+
+
+def _discovery(outcome: Outcome) -> list[int]:
+    data, excluded = outcome.data, {(lot.site, lot.lot) for lot in outcome.results.lots.excluded}
+    return [
+        row
+        for row, (site, lot) in enumerate(zip(data.sites, data.lots, strict=True))
+        if data.cohorts[row] not in outcome.validation_cohorts and (site, lot) not in excluded
+    ]

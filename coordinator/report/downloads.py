@@ -14,10 +14,11 @@ from coordinator.report.comparability_section import edition_comparability
 from coordinator.report.contents import Download
 from coordinator.report.edition import names_one_of
 from coordinator.report.lots import LotView
-from coordinator.report.markers_section import edition_markers
+from coordinator.report.markers_edition import edition_markers, for_the_page
 from protocol.results import ResultSet
 
 _MOST_ROWS = 1_500
+_MOST_MARKER_ROWS = 600
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -43,7 +44,9 @@ def edition_results(results: ResultSet, view: LotView) -> ResultSet:
                 else row
                 for row in results.validation
             ),
-            "markers": edition_markers(results.markers, view),
+            "markers": for_the_page(
+                edition_markers(results.markers, view.data, view.discovery_used(), view.edition), most=_MOST_MARKER_ROWS
+            ),
             "comparability": edition_comparability(results.comparability, view.data, view.edition),
         }
     )

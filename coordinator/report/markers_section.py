@@ -1,7 +1,7 @@
 """The section on markers: what sets the found cluster's cells apart, a dot plot over all clusters, and their tables.
 
 Rules: the lot-paired test decides, with donors as units; what cells as units say stands beside it and is called
-descriptive. Means and shares over lots stand only in an edition that may average these lots.
+descriptive. What an edition may not hold was taken out before (``markers_edition``).
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from coordinator.report.contents import (
 )
 from coordinator.report.lots import LotView
 from coordinator.report.marker_dots import Dot, dot_drawings
+from coordinator.report.markers_edition import edition_markers
 from coordinator.report.numbering import Numbering
 from coordinator.report.rounding import decimal_text, interval_text, p_equation, p_text, percent_text, rho_text
 from protocol.modules.markers_results import ClusterMarkers, MarkerPredictorRow, MarkerRow, MarkersResults
@@ -27,7 +28,6 @@ from protocol.results import ResultSet
 
 HEADING = "Markers of the clusters"
 TOP = 20
-_MOST_ROWS_IN_FILE = 600
 _TOP_IN_FIGURE, _TOP_OF_OTHERS, _MOST_IN_FIGURE = 8, 3, 28
 _LIMITS = (
     "A marker tells the cluster's cells from the others; it need not be what makes potency.",
@@ -41,19 +41,21 @@ _MARKS = {True: ("✓ marker", CellState.STRONG), False: ("not significant", Cel
 
 def markers_section(view: LotView, results: ResultSet, numbering: Numbering) -> ModuleSection | None:
     """Return the section, or None where the study asks for no markers."""
-    found = results.markers
-    if found is None:
+    whole = results.markers
+    found = edition_markers(whole, view.data, view.discovery_used(), view.edition)
+    if whole is None or found is None:
         return None
-    averaged = may_average(view)
+    withheld = len(whole.clusters) - len(found.clusters)
     leads = _leads(found, results)
-    blocks: list[str | Finding | Table | ModuleFigure] = [_what_was_done(found)]
+    blocks: list[str | Finding | Table | ModuleFigure] = [_what_was_done(whole)]
+    if withheld:
+        clusters = "1 cluster is" if withheld == 1 else f"{withheld} clusters are"
+        blocks.append(f"{clusters} left out of this edition: too few lots of others stand behind them.")
     blocks += [numbering.finding(_cluster_sentence(cluster, results)) for cluster in leads]
-    if averaged and found.clusters:
+    if found.clusters:
         blocks.append(_dot_plot(view, found, leads, numbering))
-    elif found.clusters:
-        blocks.append("Means over lots are left out of this edition: too few lots stand behind them.")
     for cluster in leads:
-        blocks += [_table_sentence(cluster), _cluster_table(cluster, results, averaged=averaged)]
+        blocks += [_table_sentence(cluster), _cluster_table(cluster, results)]
     others = [cluster for cluster in found.clusters if cluster not in leads]
     if others:
         blocks += [_OTHERS, _others_table(others)]
@@ -61,43 +63,10 @@ def markers_section(view: LotView, results: ResultSet, numbering: Numbering) -> 
     return ModuleSection(
         identifier="markers",
         heading=HEADING,
-        outcome=_outcome(found, leads, results),
+        outcome=_outcome(leads, results, withheld=bool(withheld)),
         blocks=tuple(blocks),
         limits=_LIMITS,
     )
-
-
-def may_average(view: LotView) -> bool:
-    """Return whether an edition may hold averages over the discovery's lots."""
-    return view.edition.may_average([view.data.sites[row] for row in view.discovery_used()])
-
-
-def edition_markers(found: MarkersResults | None, view: LotView) -> MarkersResults | None:
-    """Return what an edition's own file holds of markers: no averages that it may not hold, and a page's worth of rows.
-
-    All rows stand in ``results.json``.
-    """
-    if found is None:
-        return None
-    most = max(TOP + TOP // 2, _MOST_ROWS_IN_FILE // max(len(found.clusters), 1))
-    averaged = may_average(view)
-    return found.model_copy(
-        update={
-            "clusters": tuple(
-                cluster.model_copy(
-                    update={"rows": tuple(row if averaged else _without_averages(row) for row in cluster.rows[:most])}
-                )
-                for cluster in found.clusters
-            )
-        }
-    )
-
-
-def _without_averages(row: MarkerRow) -> MarkerRow:
-    nothing = dict.fromkeys(
-        ("mean", "mean_rest", "share", "share_rest", "cell_t", "log2_fold_change", "log2_fold_change_of_means")
-    )
-    return row.model_copy(update=nothing)
 
 
 def _leads(found: MarkersResults, results: ResultSet) -> list[ClusterMarkers]:
@@ -116,13 +85,15 @@ def _down(cluster: ClusterMarkers) -> list[MarkerRow]:
     return sorted(lower, key=lambda row: (row.difference or 0.0, row.gene))
 
 
-def _outcome(found: MarkersResults, leads: Sequence[ClusterMarkers], results: ResultSet) -> ModuleOutcome:
-    if not found.clusters:
+def _outcome(leads: Sequence[ClusterMarkers], results: ResultSet, *, withheld: bool) -> ModuleOutcome:
+    if not leads:
         return ModuleOutcome(
-            code="markers-not-sent",
-            word="Not answered",
+            code="markers-withheld" if withheld else "markers-not-sent",
+            word="Not in this edition" if withheld else "Not answered",
             icon="–",
-            headline="No lot sent moments of any cluster: its counts are hidden, too small, or bear noise.",
+            headline="Too few lots of others stand behind the averages."
+            if withheld
+            else "No lot sent moments of any cluster: its counts are hidden, too small, or bear noise.",
         )
     lead = leads[0]
     up, down = _up(lead), _down(lead)
@@ -228,10 +199,10 @@ def _table_sentence(cluster: ClusterMarkers) -> str:
     )
 
 
-def _cluster_table(cluster: ClusterMarkers, results: ResultSet, *, averaged: bool) -> Table:
+def _cluster_table(cluster: ClusterMarkers, results: ResultSet) -> Table:
     rows = list(cluster.rows[:TOP])
     rows += [row for row in _down(cluster)[: TOP // 2] if row not in rows]
-    columns = [
+    columns = (
         Column("Gene"),
         Column("difference", numeric=True),
         Column(captions.column_interval(percent_text(results.study.confidence)), numeric=True),
@@ -241,51 +212,46 @@ def _cluster_table(cluster: ClusterMarkers, results: ResultSet, *, averaged: boo
         Column("Donors", numeric=True),
         Column("Lots", numeric=True),
         Column("State"),
-    ]
-    if averaged:
-        columns += [
-            Column("mean here", numeric=True),
-            Column("mean in the rest", numeric=True),
-            Column("expressing here", numeric=True),
-            Column("expressing in the rest", numeric=True),
-            Column("log2 fold change", numeric=True),
-            Column("t over cells (descriptive)", numeric=True),
-        ]
+        Column("mean here", numeric=True),
+        Column("mean in the rest", numeric=True),
+        Column("expressing here", numeric=True),
+        Column("expressing in the rest", numeric=True),
+        Column("log2 fold change", numeric=True),
+        Column("t over cells (descriptive)", numeric=True),
+    )
     return Table(
         identifier=f"markers-{cluster.cluster.replace(' ', '-')}",
         caption=_table_sentence(cluster),
-        columns=tuple(columns),
-        rows=tuple(_gene_row(row, results.study.alpha, averaged=averaged) for row in rows),
+        columns=columns,
+        rows=tuple(_gene_row(row, results.study.alpha) for row in rows),
     )
 
 
-def _gene_row(row: MarkerRow, alpha: float, *, averaged: bool) -> Row:
+def _gene_row(row: MarkerRow, alpha: float) -> Row:
     state = Cell(*_MARKS[row.significant]) if row.p_value is not None else Cell("not tested", CellState.NO_VALUE)
     if row.significant and (row.difference or 0) < 0:
         state = Cell("✓ lower", CellState.STRONG)
     if row.hidden:
         state = Cell(f"{state.text}; few cells in {row.hidden} lots", CellState.SUPPRESSED)
-    cells = [
-        Cell(row.gene),
-        _number(row.difference, 2),
-        Cell(interval_text(row.ci_low, row.ci_high), order=row.ci_low),
-        Cell(p_text(row.p_value), order=row.p_value),
-        Cell(p_text(row.q_value, alpha=alpha), order=row.q_value),
-        Cell(p_text(row.p_sign_flip), order=row.p_sign_flip),
-        Cell(f"{row.n_units}", order=row.n_units),
-        Cell(f"{row.n_lots}", order=row.n_lots),
-        state,
-    ]
-    if averaged:
-        cells += [
+    return Row(
+        (
+            Cell(row.gene),
+            _number(row.difference, 2),
+            Cell(interval_text(row.ci_low, row.ci_high), order=row.ci_low),
+            Cell(p_text(row.p_value), order=row.p_value),
+            Cell(p_text(row.q_value, alpha=alpha), order=row.q_value),
+            Cell(p_text(row.p_sign_flip), order=row.p_sign_flip),
+            Cell(f"{row.n_units}", order=row.n_units),
+            Cell(f"{row.n_lots}", order=row.n_lots),
+            state,
             _number(row.mean, 2),
             _number(row.mean_rest, 2),
             _share(row.share),
             _share(row.share_rest),
             _number(row.log2_fold_change, 2),
             _number(row.cell_t, 1),
-        ]
-    return Row(tuple(cells))
+        )
+    )
 
 
 def _number(value: float | None, decimals: int) -> Cell:
