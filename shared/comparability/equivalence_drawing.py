@@ -10,6 +10,7 @@ from math import exp, log
 from markupsafe import Markup
 
 from shared.comparability.findings import Compared, Findings
+from shared.comparability.sentences import end_text
 from shared.drawing.scales import Scale
 from shared.drawing.svg import Anchor, drawing, element, group, line, rectangle, shortened, text, text_width
 
@@ -135,7 +136,8 @@ def _icon(row: Compared) -> str:
 def _numbers(row: Compared) -> str:
     if row.estimate is None or row.bound_low is None or row.bound_high is None:
         return "not estimable"
-    return f"{exp(row.estimate):.2f} ({exp(row.bound_low):.2f}–{exp(row.bound_high):.2f})"
+    low, high = (end_text(end, row.margin) for end in (row.bound_low, row.bound_high))
+    return f"{exp(row.estimate):.2f} ({low}–{high})"
 
 
 def _legend(left: float, y: float, *, suppressed: bool) -> list[Markup]:

@@ -70,6 +70,19 @@ def fold_text(log_value: float) -> str:
     return f"{exp(log_value):.2f}-fold"
 
 
+def end_text(log_value: float, margin: float) -> str:
+    """Return an end of an interval as a fold, with as many digits as tell it from the margin's own ends.
+
+    >>> end_text(0.5, 0.693), end_text(0.692, 0.6931472)
+    ('1.65', '1.998')
+    """
+    for decimals in range(2, 7):
+        text = f"{exp(log_value):.{decimals}f}"
+        if text not in {f"{exp(end):.{decimals}f}" for end in (-margin, margin)}:
+            return text
+    return f"{exp(log_value):.2f}"
+
+
 def power_text(power: float) -> str:
     """Return a power in per cent; one that is not certain never reads as if it were.
 
@@ -83,9 +96,10 @@ def interval(compared: Compared, level: float) -> str:
     """Return the estimate with the interval that decides."""
     if compared.estimate is None or compared.bound_low is None or compared.bound_high is None:
         return "not estimable"
-    estimate, low, high = (fold_text(each) for each in (compared.estimate, compared.bound_low, compared.bound_high))
+    estimate = fold_text(compared.estimate)
+    low, high = (end_text(end, compared.margin) for end in (compared.bound_low, compared.bound_high))
     hidden = ", whatever the suppressed counts are" if compared.suppressed else ""
-    return f"{estimate} ({level:.0%} interval {low.removesuffix('-fold')} to {high.removesuffix('-fold')}{hidden})"
+    return f"{estimate} ({level:.0%} interval {low} to {high}{hidden})"
 
 
 def failures(compared: Compared) -> tuple[str, ...]:
