@@ -63,6 +63,7 @@ bench: $(STAMP)  ## Speed and error rates, side by side in one run.
 	$(BIN)/python benchmarks/attributes.py
 	$(BIN)/python benchmarks/markers.py
 	$(BIN)/python benchmarks/comparability.py
+	$(BIN)/python benchmarks/specification.py
 
 bench-mapping: $(STAMP)  ## Accuracy and speed of the mapper beside others.
 	$(BIN)/python benchmarks/mapping_accuracy.py
