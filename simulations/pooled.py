@@ -5,7 +5,7 @@ quality limits applied by its own arithmetic, potency as the sites wrote it. Onl
 their own reference values.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import anndata
@@ -18,15 +18,17 @@ from protocol.identifiers import SiteId
 from protocol.plan import QualityLimits, StudyPlan
 from protocol.pseudonyms import NameKind, pseudonym
 from protocol.results import Parity, ResultSet
-from shared.atlas.artefact import from_bytes
+from shared.atlas.artefact import Atlas, from_bytes
 from shared.comparability.findings import Compared, Findings
+from shared.runtime.console import Advance
 from simulations.keys import pseudonym_secret
 from simulations.pooled_cells import LOT_COLUMN, concatenated
 from simulations.pooled_markers import largest_marker_difference, pooled_markers
+from simulations.pooled_morphology import morphology_tables
 from simulations.study_source import StudySource
 from site_agent.cells.attribute_rows import AttributeRow
 from site_agent.cells.lots import Lot
-from site_agent.cells.mapping import map_cells
+from site_agent.cells.mapping import CellMapping, map_cells
 from site_agent.cells.potency_rows import PotencyRows
 
 _FARTHEST = 1e3  # a difference of logarithms that no two lots have
@@ -42,16 +44,43 @@ class _PooledLot:
     attributes: tuple[AttributeRow, ...] = ()
 
 
-def pooled_data(source: StudySource, advance: Callable[[], None], *, threads: int | None = None) -> StudyData:
-    """Return the study's table computed from all cells in one place, lots under their pseudonyms."""
-    lots = sorted(_pooled_lots(source), key=lambda each: (each.site, each.name))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Mapped:
+    cells: anndata.AnnData
+    mapping: CellMapping
+    kept: NDArray[np.bool_]
+    owner: NDArray[np.int64]
+
+    def markers(self, plan: StudyPlan, numbers: list[int]) -> MarkerTable | None:
+        labels = np.where(self.kept, self.mapping.label, -2).astype(np.int64)
+        return _markers(plan, self.cells, labels, self.owner, numbers)
+
+
+def _mapped(
+    source: StudySource, lots: Sequence[_PooledLot], atlas: Atlas, advance: Advance, threads: int | None
+) -> _Mapped:
     cells = concatenated([each.lot for each in lots])
     advance()
-    mapping = map_cells(cells, from_bytes(source.atlas), threads=threads)
+    mapping = map_cells(cells, atlas, threads=threads)
     advance()
-    kept = _kept(cells, source.plan.quality)
-    owner = cells.obs[LOT_COLUMN].to_numpy()
-    tables = [mapping.counts(kept & (owner == number)) for number in range(len(lots))]
+    return _Mapped(
+        cells=cells,
+        mapping=mapping,
+        kept=_kept(cells, source.plan.quality),
+        owner=cells.obs[LOT_COLUMN].to_numpy(),
+    )
+
+
+def pooled_data(source: StudySource, advance: Advance, *, threads: int | None = None) -> StudyData:
+    """Return the study's table computed from all cells in one place, lots under their pseudonyms."""
+    lots = sorted(_pooled_lots(source), key=lambda each: (each.site, each.name))
+    atlas = from_bytes(source.atlas)
+    mapped = None if atlas.card.modality == "morphology" else _mapped(source, lots, atlas, advance, threads)
+    if mapped is None:
+        advance(2)
+        tables = morphology_tables([each.lot for each in lots], atlas)
+    else:
+        tables = [mapped.mapping.counts(mapped.kept & (mapped.owner == number)) for number in range(len(lots))]
     big_enough = [
         counts.sum() + unassigned >= source.plan.quality.minimum_cells_per_lot for counts, unassigned in tables
     ]
@@ -76,7 +105,7 @@ def pooled_data(source: StudySource, advance: Callable[[], None], *, threads: in
         totals_high=totals,
         potency=_potency(source.plan, lots),
         attributes=_attributes(source.plan, lots),
-        markers=_markers(source.plan, cells, np.where(kept, mapping.label, -2).astype(np.int64), owner, numbers),
+        markers=None if mapped is None else mapped.markers(source.plan, numbers),
         arms=None if source.plan.modules.comparability is None else tuple(each.lot.arm for each in lots),
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from inspect import getdoc
+from typing import Literal
 
 from protocol.modules.asked import Modules
 from protocol.plan import (
@@ -21,6 +22,7 @@ from simulations.potency_truth import VEGF, Assay, FurtherPotency
 from simulations.truth import Model
 
 _DISCOVERY = "discovery"
+Modality = Literal["counts", "morphology"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Scenario:
     ``small_count_threshold`` above 0 hides counts below it, as a site's disclosure does. A tissue speaks on validation
     where the discovered cluster's median share is at least ``minimum_share`` and ``marker_rule``, if any, admits it.
     ``assay`` measures the model's own potency, ``potencies`` are beside it, ``attributes`` are of the lot as a whole.
+    ``modality`` is what the cells hold, and the atlas.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Scenario:
     assay: Assay = VEGF
     potencies: tuple[FurtherPotency, ...] = ()
     attributes: AttributesModel | None = None
+    modality: Modality = "counts"
 
     @property
     def summary(self) -> str:
@@ -87,6 +91,7 @@ def scenario_of(
     assay: Assay = VEGF,
     potencies: tuple[FurtherPotency, ...] = (),
     attributes: AttributesModel | None = None,
+    modality: Modality = "counts",
 ) -> Scenario:
     """Return the scenario that ``builder`` names and whose docstring says what should be found."""
     return Scenario(
@@ -101,4 +106,5 @@ def scenario_of(
         assay=assay,
         potencies=potencies,
         attributes=attributes,
+        modality=modality,
     )

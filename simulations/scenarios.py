@@ -16,6 +16,7 @@ from simulations.scenario import Scenario, scenario_of
 from simulations.scenarios_attributes import ATTRIBUTE_SCENARIOS
 from simulations.scenarios_comparability import COMPARABILITY_SCENARIOS
 from simulations.scenarios_markers import MARKER_SCENARIOS
+from simulations.scenarios_morphology import MORPHOLOGY_SCENARIOS
 from simulations.scenarios_potencies import POTENCY_SCENARIOS
 from simulations.scenarios_specification import SPECIFICATION_SCENARIOS
 from simulations.truth import ADIPOSE, BONE_MARROW, UMBILICAL_CORD, Driver, Model
@@ -203,6 +204,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
             *MARKER_SCENARIOS,
             *POTENCY_SCENARIOS,
             *ATTRIBUTE_SCENARIOS,
+            *MORPHOLOGY_SCENARIOS,
             *COMPARABILITY_SCENARIOS,
             *SPECIFICATION_SCENARIOS,
         )

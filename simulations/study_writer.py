@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from anndata import AnnData
 
 from coordinator.atlas_signing import manifest_of
 from protocol.atlas_manifest import AtlasManifest
@@ -31,9 +32,10 @@ from protocol.study_draft import write_study_draft
 from shared.atlas.artefact import to_bytes
 from shared.runtime.console import Advance
 from shared.runtime.files import appearing_whole, write_atomically
-from simulations.cells import cells_of_lots, lots_of_cells, simulated_anndata
+from simulations.cells import LotOfCells, cells_of_lots, lots_of_cells, simulated_anndata
 from simulations.design import Block
 from simulations.keys import coordinator_key
+from simulations.morphology_cells import CONTROL_COLUMN, CONTROL_VALUE, morphology_of_lots, simulated_morphology
 from simulations.new_lots import NEW_LOTS, write_new_lots
 from simulations.potency_truth import VEGF
 from simulations.scenarios import Scenario, scenario_named
@@ -41,9 +43,10 @@ from simulations.scenarios_comparability import change_truth
 from simulations.site_folder import LotRow, write_site_tables
 from simulations.study_folder import ATLAS_FILE, PLAN_FILE, SITES_FOLDER, study_id_of
 from simulations.study_tables import attribute_rows, potency_rows, truth_beside
-from simulations.truth import Model, replicate_generator, simulate_study
+from simulations.truth import replicate_generator, simulate_study
 from simulations.whole_study import WholeStudy, beside
 from site_agent.cells.atlas_builder import build_atlas
+from site_agent.cells.morphology_builder import build_morphology_atlas
 
 TRUTH_FILE = "truth.json"
 REFERENCE_FOLDER = "reference"
@@ -96,7 +99,7 @@ def write_demo_study(
     whole = beside(chosen, study, seed)
     sites = tuple(SiteId(site) for site in sorted(set(study.sites)))
     with appearing_whole(folder) as work:
-        manifest = _write_reference(chosen.model, chosen.blocks[0].tissue, seed, work, advance)
+        manifest = _write_reference(chosen, seed, work, advance)
         plan = _plan(chosen, study_id_of(folder), manifest, sites, seed)
         write_atomically(work / PLAN_FILE, write_study_draft(plan))
         write_atomically(work / TRUTH_FILE, _truth(chosen, whole, seed))
@@ -104,7 +107,7 @@ def write_demo_study(
             _write_site(whole, site, plan, work / SITES_FOLDER / site)
         for number, lot in enumerate(lots_of_cells(study, chosen.model, seed=(seed, _STUDY_STREAM))):
             path = work / SITES_FOLDER / study.sites[number] / _cells_file(lot.lot)
-            simulated_anndata(lot).write_h5ad(path, compression="gzip", compression_opts=1)
+            draw_cells(lot, chosen).write_h5ad(path, compression="gzip", compression_opts=1)
             advance()
         if plan.modules.specification is not None:
             write_new_lots(work, study, chosen.model, seed=seed, advance=advance)
@@ -119,12 +122,19 @@ def write_demo_study(
     )
 
 
+def draw_cells(lot: LotOfCells, scenario: Scenario, *, labels: bool = False) -> AnnData:
+    """Draw the cells of a lot as the scenario's modality has them; those of morphology with their control wells."""
+    drawn = simulated_morphology if scenario.modality == "morphology" else simulated_anndata
+    return drawn(lot, labels=labels)
+
+
 def _silently(_steps: int = 1, /) -> None:
     return
 
 
-def _write_reference(model: Model, tissue: str, seed: int, work: Path, advance: Advance) -> AtlasManifest:
+def _write_reference(scenario: Scenario, seed: int, work: Path, advance: Advance) -> AtlasManifest:
     """Write the reference lots and the atlas made of them; unassigned cells are not in an owner's reference."""
+    model, tissue = scenario.model, scenario.blocks[0].tissue
     stream = (seed, _REFERENCE_STREAM)
     even = replace(model, cells_low=_REFERENCE_CELLS, cells_high=_REFERENCE_CELLS)
     block = replace(_REFERENCE_BLOCK, tissue=tissue)
@@ -134,18 +144,25 @@ def _write_reference(model: Model, tissue: str, seed: int, work: Path, advance: 
     ]
     (work / REFERENCE_FOLDER).mkdir()
     for lot in lots:
-        cells = simulated_anndata(lot, labels=True)
+        cells = draw_cells(lot, scenario, labels=True)
         cells.write_h5ad(work / REFERENCE_FOLDER / f"{lot.lot}.h5ad", compression="gzip", compression_opts=1)
         advance()
-    atlas = build_atlas(
-        cells_of_lots(lots, labels=True),
-        lot="lot",
-        labels="label",
-        name=f"simulated {tissue}-MSC reference" if tissue in _MSC else f"simulated {tissue} reference",
-        seed=seed,
-        tissue=tissue,
+    name = f"simulated {tissue}-MSC reference" if tissue in _MSC else f"simulated {tissue} reference"
+    data = to_bytes(
+        build_morphology_atlas(
+            morphology_of_lots(lots),
+            lot="lot",
+            labels="label",
+            control=(CONTROL_COLUMN, CONTROL_VALUE),
+            name=f"{name}, morphology",
+            seed=seed,
+            tissue=tissue,
+        )
+        if scenario.modality == "morphology"
+        else build_atlas(
+            cells_of_lots(lots, labels=True), lot="lot", labels="label", name=name, seed=seed, tissue=tissue
+        )
     )
-    data = to_bytes(atlas)
     write_atomically(work / ATLAS_FILE, data)
     advance()
     return manifest_of(data)
@@ -180,6 +197,8 @@ def _plan(
 def _title(scenario: Scenario) -> str:
     if scenario.potencies:
         return "Several potencies and the composition of MSC lots (simulated)"
+    if scenario.modality == "morphology":
+        return "Immunosuppression after IFN-gamma and the morphology of MSC lots (simulated)"
     if scenario.assay == VEGF:
         return "VEGF secretion and the composition of MSC lots (simulated)"
     return f"{scenario.assay.assay}, the lots' composition and their attributes (simulated)"
@@ -188,6 +207,8 @@ def _title(scenario: Scenario) -> str:
 def _question(scenario: Scenario) -> str:
     if scenario.potencies:
         return "Which cluster's share of a lot follows which of its potencies?"
+    if scenario.modality == "morphology":
+        return "Which shape's share of a lot's cells follows its suppression of T cells?"
     if scenario.assay == VEGF:
         return "Which cluster's share of a lot follows the VEGF that it secretes under ischemia?"
     return f"Which cluster's share, and which attribute of a lot, follows its {scenario.assay.assay}?"
