@@ -17,6 +17,7 @@ from coordinator.modules.specification_signing import (
     specification_of,
     study_outcome,
 )
+from coordinator.signing_commands import read_public_key
 from protocol.identifiers import StudyId
 from protocol.modules.signed_specification import Specification
 from protocol.modules.specification_results import RateRange, Side, SpecificationOutcome
@@ -33,6 +34,7 @@ COLUMNS: Final = ("what", "value")
 @click.argument("study", metavar="STUDY")
 @click.option("--home", "home_folder", type=_PATH, help="The coordinator's folder; STUDY is then a study's name.")
 @click.option("--key", "key_path", type=_PATH, help="Without --home: the coordinator's signing key.")
+@click.option("--coordinator-key", type=_PATH, help="Instead of --key: only show it, by this public key (.pub).")
 @click.option("--endpoint", help="Another endpoint than the plan asks about.")
 @click.option("--limit", type=click.FloatRange(0, min_open=True), help="Another limit of potency than the plan's.")
 @click.option("--cluster", help="Another cluster than the plan's, or than the discovery's lead.")
@@ -45,6 +47,7 @@ def specify(
     study: str,
     home_folder: Path | None,
     key_path: Path | None,
+    coordinator_key: Path | None,
     endpoint: str | None,
     limit: float | None,
     cluster: str | None,
@@ -57,25 +60,29 @@ def specify(
     Without --home, STUDY is the folder of a run. The plan's own question is answered unless options ask another; the
     specification then says that limit or cluster were chosen after the plan was signed. Exits with 1 if none exists.
     """
-    if home_folder is not None and key_path is None:
+    if home_folder is not None and key_path is None and coordinator_key is None:
         home = CoordinatorHome(home_folder)
-        key, evidence, place = home.key, evidence_of_home(home, StudyId(study)), home.study(StudyId(study))
-    elif key_path is not None and home_folder is None:
-        key, evidence, place = SigningKey.load(key_path), read_evidence(Path(study)), Path(study) / "published"
+        key: SigningKey | None = home.key
+        evidence, place = evidence_of_home(home, StudyId(study)), home.study(StudyId(study))
+    elif (key_path is None) != (coordinator_key is None) and home_folder is None:
+        key = None if key_path is None else SigningKey.load(key_path)
+        evidence, place = read_evidence(Path(study)), Path(study) / "published"
     else:
-        raise click.UsageError("expected either --home, or --key with the folder of a run")
+        raise click.UsageError("expected either --home, or --key or --coordinator-key with the folder of a run")
+    believed = read_public_key(coordinator_key) if coordinator_key is not None else _verifying(key)
     path = out or place / SPECIFICATION_FILE
-    plan = open_plan(evidence.plan, key.verifying_key)
-    outcome = study_outcome(plan, evidence.roster, evidence.reports.items(), key.verifying_key)
+    plan = open_plan(evidence.plan, believed)
+    outcome = study_outcome(plan, evidence.roster, evidence.reports.items(), believed)
     question = question_of(plan.message, endpoint=endpoint, limit=limit, cluster=cluster, confidence=confidence)
-    previous = _previous(path, key.verifying_key)
+    previous = _previous(path, believed)
     made = specification_of(plan, outcome, evidence.results, question, issued=datetime.now(UTC), previous=previous)
     unchanged = previous is not None and made == previous.message
-    if not unchanged:
+    if key is not None and not unchanged:
         write_atomically(path, seal_specification(made, key))
     if as_json:
         document = made.model_dump(mode="json", by_alias=True)
-        print_json({"success": True, "file": str(path), "unchanged": unchanged, "specification": document})
+        signed = None if key is None and not unchanged else str(path)
+        print_json({"success": True, "file": signed, "unchanged": unchanged, "specification": document})
         return
     print_table(f"Specification of {made.study}, version {made.version}", COLUMNS, specification_rows(made))
     click.echo(made.basis.sentence)
@@ -83,7 +90,15 @@ def specify(
         click.echo(f"Doubt: {doubt}.")
     if not made.basis.declared:
         click.echo("Limit, endpoint or cluster were chosen after the plan was signed.")
-    remark(f"{path} says so already; nothing was written" if unchanged else f"wrote {path}")
+    if unchanged:
+        remark(f"{path} says so already; nothing was written")
+    else:
+        remark("not signed; nothing was written" if key is None else f"wrote {path}")
+
+
+def _verifying(key: SigningKey | None) -> VerifyingKey:
+    assert key is not None  # noqa: S101 - one of the three was given
+    return key.verifying_key
 
 
 def specification_rows(specification: Specification) -> list[tuple[str, str]]:

@@ -338,5 +338,15 @@ def test_specify_refuses_results_that_the_reports_do_not_give(run_folder: Path) 
     assert "results of the study's reports" in err
 
 
+def test_specify_shows_without_signing_by_a_public_key(run_folder: Path) -> None:
+    public = run_folder / "key.pub"
+    public.write_text(KEY.to_hex() + "\n")
+    done = CliRunner().invoke(main, ["specify", str(run_folder), "--coordinator-key", str(public)])
+    assert done.exit_code == 0, done.output
+    assert "indicative only" in done.stdout
+    assert "nothing was written" in done.stderr
+    assert not (run_folder / "published" / SPECIFICATION_FILE).exists()
+
+
 def test_specify_needs_a_key_or_a_home(run_folder: Path) -> None:
     assert CliRunner().invoke(main, ["specify", str(run_folder)]).exit_code == 2
