@@ -267,7 +267,7 @@ class Agent:
         )
 
     def _noise_standing(self, made_of: Provenance | None) -> NoiseStanding | None:
-        if self._noise is None:
+        if self._noise is None or made_of is None or made_of.draw_sha256 is None:
             return None
         self._noise.check_holds(held.provenance for held in self._airlock.held().values() if held.state is State.SENT)
         return self._noise.standing(made_of)

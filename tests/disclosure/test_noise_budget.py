@@ -152,6 +152,14 @@ def test_a_book_that_was_cut_lets_nothing_leave_under_noise() -> None:
     assert site.answer_of(reply).code is ErrorCode.INTERNAL
 
 
+def test_a_book_that_was_cut_does_not_stop_what_leaves_without_noise() -> None:
+    site = ASite()
+    site.ask()
+    site.book, site.policy = make_book(), make_policy(noise=False)
+    site.lots = {"BM-03": (600, 300, 50, 20), "BM-04": (500, 300, 60, 30)}
+    assert len(site.ask().reports) == 2
+
+
 def test_a_damaged_record_lets_nothing_leave_under_noise() -> None:
     log = MemoryLog()
     log.append(b"{}", position=0)
