@@ -17,7 +17,8 @@ from math import log, sqrt
 import numpy as np
 
 from shared.comparability.findings import Outcome
-from shared.statistics.comparability import contrast, differences, equivalence_power, quality_range
+from shared.statistics.comparability import contrast, differences, quality_range
+from shared.statistics.equivalence_power import equivalence_power
 from simulations.comparability_rates import change_of_part, outcomes, with_change
 from simulations.design import Block
 from simulations.scenarios import scenario_named

@@ -2,7 +2,8 @@
 
 1. Assay, reference or mapping fails its checks: METHOD_INADEQUATE.
 2. The planned power of the test of potency is below the minimum: INSUFFICIENT_DATA.
-3. Potency, every part (intersection-union) and every quality range pass: HIGHLY_SIMILAR.
+3. Potency, every part (intersection-union) and every quality range pass, and the sites of none of them differ:
+   HIGHLY_SIMILAR.
 4. An interval lies wholly outside its margin: NOTABLE_DIFFERENCE.
 5. Otherwise: SUSPECTED_SIMILAR.
 
@@ -40,11 +41,10 @@ from shared.statistics.comparability import (
     QualityRange,
     contrast,
     differences,
-    equivalence_power,
-    lots_needed,
-    lots_needed_each,
+    p_of_strata,
     quality_range,
 )
+from shared.statistics.equivalence_power import equivalence_power, lots_needed, lots_needed_each
 
 POTENCY = "potency"
 GOOD_POWER = 0.8
@@ -81,6 +81,7 @@ def assess(
     values = np.column_stack([units.potency, units.parts])
     low, high = np.column_stack([units.potency, units.parts_low]), np.column_stack([units.potency, units.parts_high])
     table = differences(values, design, alpha=criteria.alpha, low=low, high=high)
+    p_sites = p_of_strata(values, design)
     ranges = quality_range(values, design, k=criteria.quality_range_sd, low=low, high=high)
     limits: list[ReferenceRange | None] = [None] * values.shape[1]
     if consortium is not None:
@@ -94,6 +95,8 @@ def assess(
             table,
             criteria,
             margin=criteria.part_margin if k else criteria.margin,
+            p_sites=_defined(p_sites[k]),
+            p_limit=criteria.alpha / len(names),
             own=_own_range(ranges, k, criteria),
             consortium=_consortium_range(limits[k], low[:, k], high[:, k], units, criteria),
         )
@@ -156,7 +159,7 @@ def _path(
     everything = (potency, *parts)
     sound = all(check.state is not CheckState.FAILED for check in checks)
     powered = estimable and power >= criteria.minimum_power
-    alike = all(each.within and each.ranges_pass for each in everything) if estimable else None
+    alike = all(each.within and each.sites_agree and each.ranges_pass for each in everything) if estimable else None
     apart = any(each.outside for each in everything) if estimable else None
     steps = (
         Step(name=StepName.METHOD, answer=sound, reached=True),
@@ -181,6 +184,8 @@ def _compared(
     criteria: Criteria,
     *,
     margin: float,
+    p_sites: float | None,
+    p_limit: float,
     own: Range | None,
     consortium: Range | None,
 ) -> Compared:
@@ -200,6 +205,8 @@ def _compared(
         sd_after=_defined(table.sd_after[k]),
         power=0.0 if sd is None else _power(design, sd, margin, criteria),
         lots_needed=_needed_each(sd, margin, criteria),
+        p_sites=p_sites,
+        sites_agree=p_sites is None or p_sites > p_limit,
         own_range=own,
         consortium=consortium,
     )

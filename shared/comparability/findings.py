@@ -123,8 +123,9 @@ class Compared:
 
     ``bound_low`` and ``bound_high`` hold the interval whatever suppressed counts were; they decide. ``power`` is that
     of the test at no difference with the SD of the lots before, ``lots_needed`` how many lots in each arm at one site
-    would give 80%. ``consortium`` is the range over the lots before of all sites of an earlier study, where one is
-    given.
+    would give 80%. ``p_sites`` is the p of the hypothesis that the change did the same at every site; where it does
+    not hold (``sites_agree``), differences may cancel in their mean. ``consortium`` is the range over the lots before
+    of all sites of an earlier study, where one is given.
     """
 
     name: str
@@ -140,6 +141,8 @@ class Compared:
     sd_after: float | None
     power: float
     lots_needed: int | None
+    p_sites: float | None
+    sites_agree: bool
     own_range: Range | None
     consortium: Range | None = None
 

@@ -23,6 +23,7 @@ from shared.pages.contents import (
     Row,
     Table,
 )
+from shared.pages.rounding import p_text
 
 IDENTIFIER = "comparability"
 HEADING = "Comparability after the change"
@@ -177,6 +178,7 @@ def _values_table(findings: Findings) -> Table:
             Column("SD in ln: before, after"),
             Column("Power at no difference"),
             Column("Lots in each arm for 80%"),
+            Column("Sites alike, p"),
             Column("Lots after in the quality range"),
             *((Column("In the consortium's range"),) if with_consortium else ()),
         ),
@@ -198,10 +200,17 @@ def _value_row(row: Compared, findings: Findings, *, with_consortium: bool) -> R
             Cell("not estimable" if row.sd_before is None else f"{row.sd_before:.2f}, {row.sd_after:.2f}"),
             Cell(sentences.power_text(row.power), order=row.power),
             Cell("more than 400" if row.lots_needed is None else f"{row.lots_needed}", order=row.lots_needed),
+            _sites_cell(row),
             _range_cell(row.own_range),
             *((_range_cell(row.consortium),) if with_consortium else ()),
         )
     )
+
+
+def _sites_cell(row: Compared) -> Cell:
+    if row.p_sites is None:
+        return Cell("one site", CellState.NO_VALUE)
+    return Cell(f"{'✓' if row.sites_agree else '✕'} {p_text(row.p_sites)}", order=row.p_sites)
 
 
 def _range_cell(own: Range | None) -> Cell:

@@ -16,6 +16,7 @@ from shared.comparability.findings import (
     Step,
     StepName,
 )
+from shared.pages.rounding import p_equation
 
 WORDS = {
     Outcome.METHOD_INADEQUATE: "The method is inadequate",
@@ -109,6 +110,8 @@ def failures(compared: Compared) -> tuple[str, ...]:
         reasons.append("its interval lies wholly outside the margin")
     elif not compared.within:
         reasons.append("its interval reaches beyond the margin")
+    if not compared.sites_agree and compared.p_sites is not None:
+        reasons.append(f"the change did not do the same at every site, {p_equation(compared.p_sites)}")
     for which, each in (("", compared.own_range), ("consortium's ", compared.consortium)):
         if each is not None and not each.passes:
             reasons.append(f"{each.inside} of {each.of} lots after lie within the {which}quality range")

@@ -20,21 +20,15 @@ Rules
 - Where values are known as intervals only (suppressed counts), the bounds hold for every value in them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from math import isfinite, sqrt
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, ndtr, ndtri, stdtrit
+from scipy.special import fdtrc, stdtrit
 
 from shared.statistics.arrays import FloatArray, IntArray
-
-_NODES = 40
-_TABLE = 128
-_MOST_LOTS = 400
-_STEPS = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -224,92 +218,30 @@ def quality_range(
     )
 
 
-def equivalence_power(
-    design: Contrast, *, sd_before: float, sd_after: float, margin: float, alpha: float, difference: float = 0.0
-) -> float:
-    """Return the probability that the equivalence test passes; 0 where nothing can be estimated.
+def p_of_strata(values: FloatArray, design: Contrast) -> FloatArray:
+    """Return the p of the hypothesis that the difference is the same in every stratum, (K,); NaN for one stratum.
 
-    Exact for normal values up to quadrature: given both sample variances, the estimate is normal and independent of
-    them, so the power is the mean over the two chi-squared variables of
-    ``Phi((m - r - d) / s) - Phi((-m + r - d) / s)`` where ``r = t(df) SE`` depends on the sample variances only. The
-    mean is taken by Gauss-Legendre over their quantiles.
-
-    Parameters
-    ----------
-    design : Contrast
-        How many units of which arm in which stratum.
-    sd_before, sd_after : float
-        The true standard deviations between units within a stratum.
-    margin : float
-        Half the width of what counts as alike, on the scale of the values.
-    alpha : float
-        Of each one-sided test.
-    difference : float
-        The true difference.
-
-    >>> eleven = contrast([False] * 11 + [True] * 11, ["s"] * 22)
-    >>> round(equivalence_power(eleven, sd_before=0.35, sd_after=0.35, margin=np.log(1.5), alpha=0.05), 2)
-    0.67
+    The F test of the interaction of arm and stratum: the sum over strata of ``a b / (a + b) (d_s - d)^2``, d its
+    weighted mean, against the variance within strata and arms. Opposite differences of two sites cancel in their mean;
+    this tells them apart.
     """
-    if not design.is_estimable or not (isfinite(sd_before) and isfinite(sd_after)):
-        return 0.0
-    nodes, weights = _quadrature()
-    first = design.c_before * sd_before**2 * _chi_squared(nodes, design.df_before)[:, None] / design.df_before
-    second = design.c_after * sd_after**2 * _chi_squared(nodes, design.df_after)[None, :] / design.df_after
-    variance = first + second
-    spread = sqrt(design.c_before * sd_before**2 + design.c_after * sd_after**2)
-    if spread == 0:
-        return 1.0 if abs(difference) < margin else 0.0
-    df = variance**2 / (first**2 / design.df_before + second**2 / design.df_after)
-    fewest, most = min(design.df_before, design.df_after), design.df_before + design.df_after
-    reach = _student(df, 1 - alpha, fewest, most) * np.sqrt(variance)
-    passes = ndtr((margin - reach - difference) / spread) - ndtr((reach - margin - difference) / spread)
-    return float(weights @ np.maximum(passes, 0.0) @ weights)
-
-
-def lots_needed(*, before: int, sd: float, margin: float, alpha: float, power: float) -> int | None:
-    """Return the fewest lots after, beside ``before`` lots before at one site, that reach ``power`` at no difference.
-
-    None where no number of them does (or more than 400): then lots before are lacking, too.
-    """
-    return _fewest(lambda n: (before, n), sd=sd, margin=margin, alpha=alpha, power=power)
-
-
-def lots_needed_each(*, sd: float, margin: float, alpha: float, power: float) -> int | None:
-    """Return the fewest lots in each arm at one site that reach ``power`` at no difference; None above 400.
-
-    >>> lots_needed_each(sd=0.35, margin=np.log(1.5), alpha=0.05, power=0.8)
-    14
-    """
-    return _fewest(lambda n: (n, n), sd=sd, margin=margin, alpha=alpha, power=power)
-
-
-def _fewest(
-    sizes: Callable[[int], tuple[int, int]], *, sd: float, margin: float, alpha: float, power: float
-) -> int | None:
-    def reached(n: int) -> bool:
-        n_before, n_after = sizes(n)
-        design = contrast([False] * n_before + [True] * n_after, [""] * (n_before + n_after))
-        return equivalence_power(design, sd_before=sd, sd_after=sd, margin=margin, alpha=alpha) >= power
-
-    def possible(n: int) -> bool:
-        # A known SD gives more power than an estimated one, and costs no quadrature.
-        spread = sd * sqrt(sum(1.0 / size for size in sizes(n)))
-        return spread == 0 or 2 * float(ndtr(margin / spread - ndtri(1 - alpha))) - 1 >= power
-
-    if not isfinite(sd) or not possible(_MOST_LOTS):
-        return None
-    first = next(n for n in range(2, _MOST_LOTS + 1) if possible(n))
-    for n in range(first, min(first + _STEPS, _MOST_LOTS + 1)):
-        if reached(n):
-            return n
-    if not reached(_MOST_LOTS):
-        return None
-    low, high = first + _STEPS - 1, _MOST_LOTS  # power grows with the number of lots
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return high
+    strata = np.unique(design.stratum[design.stratum >= 0])
+    freedom = design.df_before + design.df_after
+    if len(strata) < 2 or not design.is_estimable:  # noqa: PLR2004 - one stratum has nothing to differ from
+        return np.full(values.shape[1], np.nan)
+    estimates, weights = [], []
+    for number in strata:
+        before, after = (values[(design.stratum == number) & (design.after == arm)] for arm in (False, True))
+        estimates.append(after.mean(axis=0) - before.mean(axis=0))
+        weights.append(len(before) * len(after) / (len(before) + len(after)))
+    table, weight = np.array(estimates), np.array(weights)[:, None]
+    between = (weight * (table - (weight * table).sum(axis=0) / weight.sum()) ** 2).sum(axis=0) / (len(strata) - 1)
+    within = (
+        design.df_before * _variance(values, design, after=False)
+        + design.df_after * _variance(values, design, after=True)
+    ) / freedom
+    ratio = np.divide(between, within, out=np.where(between > 0, np.inf, 0.0), where=within > 0)
+    return np.asarray(fdtrc(len(strata) - 1, freedom, ratio), dtype=np.float64)
 
 
 def _variance(values: FloatArray, design: Contrast, *, after: bool) -> FloatArray:
@@ -350,19 +282,3 @@ def _bounds(
         np.where(hidden, np.minimum(centre - slack - reach, exact_low), exact_low),
         np.where(hidden, np.maximum(centre + slack + reach, exact_high), exact_high),
     )
-
-
-def _chi_squared(probabilities: FloatArray, df: int) -> FloatArray:
-    return np.asarray(2.0 * gammaincinv(df / 2.0, probabilities), dtype=np.float64)
-
-
-def _student(df: FloatArray, probability: float, fewest: int, most: int) -> FloatArray:
-    # The quantile is smooth in 1 / df: from a table of it, to six digits, for a tenth of the time.
-    inverse = np.linspace(1.0 / most, 1.0 / fewest, _TABLE)
-    return np.interp(1.0 / df, inverse, stdtrit(1.0 / inverse, probability))
-
-
-@lru_cache(maxsize=1)
-def _quadrature() -> tuple[FloatArray, FloatArray]:
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    return (nodes + 1.0) / 2.0, weights / 2.0

@@ -151,6 +151,19 @@ def test_lots_after_outside_the_quality_range_leave_lots_suspected_similar_thoug
     assert findings.outcome is Outcome.SUSPECTED_SIMILAR
 
 
+def test_opposite_changes_at_two_sites_are_not_highly_similar_though_they_cancel() -> None:
+    made = [
+        replace(lot, potency=lot.potency + (0.4 if lot.stratum == "a" else -0.4)) if lot.after else lot
+        for lot in lots(12, 12, sites=("a", "b"))
+    ]
+    findings = found(made)
+    assert findings.potency is not None
+    assert findings.potency.within
+    assert not findings.potency.sites_agree
+    assert findings.outcome is Outcome.SUSPECTED_SIMILAR
+    assert "did not do the same at every site" in findings.sentence
+
+
 def test_too_few_lots_end_before_any_interval_is_read_and_say_how_many_are_needed() -> None:
     findings = found(lots(11, 3, shift=5.0), criteria=replace(CRITERIA, lot_sd=0.35))
     assert findings.outcome is Outcome.INSUFFICIENT_DATA
@@ -227,7 +240,7 @@ def test_a_single_suppressed_count_that_changes_little_does_not_take_a_pass_away
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_log_ratio_bounds_hold_every_count_within_them_and_the_middle_closes(seed: int) -> None:
     rng = np.random.default_rng(seed)
     low = rng.integers(0, 50, size=(6, 4))

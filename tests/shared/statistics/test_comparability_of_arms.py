@@ -4,6 +4,7 @@ from math import log, sqrt
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -14,11 +15,10 @@ from shared.statistics.comparability import (
     Contrast,
     contrast,
     differences,
-    equivalence_power,
-    lots_needed,
-    lots_needed_each,
+    p_of_strata,
     quality_range,
 )
+from shared.statistics.equivalence_power import equivalence_power, lots_needed, lots_needed_each
 
 MARGIN = log(1.5)
 ALPHA = 0.05
@@ -44,7 +44,7 @@ def test_one_stratum_is_welch(before: int, after: int) -> None:
 
 
 @given(seed=st.integers(0, 10_000), before=st.integers(2, 12), after=st.integers(2, 12), margin=st.floats(0.05, 3))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_two_one_sided_tests_pass_exactly_where_the_interval_lies_within_the_margin(
     seed: int, before: int, after: int, margin: float
 ) -> None:
@@ -56,7 +56,7 @@ def test_two_one_sided_tests_pass_exactly_where_the_interval_lies_within_the_mar
 
 
 @given(seed=st.integers(0, 10_000), shifts=st.lists(st.floats(-5, 5), min_size=3, max_size=3))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_what_a_site_adds_to_both_arms_does_not_change_the_difference(seed: int, shifts: list[float]) -> None:
     design = _arms(4, 3, sites=3)
     values = _values(seed, 21, 2)
@@ -67,7 +67,7 @@ def test_what_a_site_adds_to_both_arms_does_not_change_the_difference(seed: int,
 
 
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.01, 100), offset=st.floats(-10, 10))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_the_interval_scales_with_the_values(seed: int, scale: float, offset: float) -> None:
     design, values = _arms(5, 4, sites=2), _values(seed, 18)
     first = differences(values, design, alpha=ALPHA)
@@ -111,7 +111,7 @@ def test_values_that_do_not_vary_give_the_estimate_as_the_interval() -> None:
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_bounds_hold_the_interval_of_every_table_within_them(seed: int) -> None:
     rng = np.random.default_rng(seed)
     design = _arms(4, 3, sites=2)
@@ -133,7 +133,7 @@ def test_without_hidden_values_the_bounds_are_the_interval() -> None:
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_a_lot_is_inside_the_quality_range_only_if_it_is_so_whatever_was_hidden(seed: int) -> None:
     rng = np.random.default_rng(seed)
     design = _arms(6, 4)
@@ -205,6 +205,30 @@ def test_no_number_of_lots_after_makes_up_for_too_few_before() -> None:
     assert lots_needed(before=3, sd=0.35, margin=MARGIN, alpha=ALPHA, power=0.8) is None
     assert lots_needed(before=11, sd=0.35, margin=MARGIN, alpha=ALPHA, power=0.5) == 8
     assert lots_needed_each(sd=20.0, margin=MARGIN, alpha=ALPHA, power=0.8) is None
+
+
+def test_the_p_of_strata_is_that_of_the_interaction_in_a_linear_model() -> None:
+    # statsmodels 0.14: anova_lm(ols("y ~ C(site) + arm"), ols("y ~ C(site) * arm"))
+    design = _arms(4, 3, sites=3)
+    values = _values(17, 21)
+    site = np.repeat([0, 1, 2], 7)
+    own = np.column_stack([site == number for number in range(3)]).astype(float)
+    arm = design.after[:, None].astype(float)
+    small, large = sm.OLS(values, np.hstack([own, arm])).fit(), sm.OLS(values, np.hstack([own, own * arm])).fit()
+    expected = float(large.compare_f_test(small)[1])
+    assert p_of_strata(values, design)[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_opposite_changes_of_two_sites_cancel_in_the_mean_and_are_told_apart() -> None:
+    design = _arms(8, 8, sites=2)
+    values = 0.3 * _values(4, 32)
+    values[8:16] += MARGIN
+    values[24:] -= MARGIN
+    found = differences(values, design, alpha=ALPHA)
+    assert found.low[0] > -MARGIN
+    assert found.high[0] < MARGIN
+    assert p_of_strata(values, design)[0] < 0.001
+    assert np.isnan(p_of_strata(values[:16], _arms(8, 8))[0])
 
 
 # STATISTICS.md: the range alone passes 53% of 2-SD shifts at 11 lots before and 3 after.
