@@ -5,7 +5,7 @@ A cell c of state k, of lot l on its plate at site s, has for feature f
 .. math::
     x_{cf} = m_f + s_f\, (\beta_{sf} + \delta_{lf} + \sigma_{lf}\, (a_{kf} + e_{cf})), \qquad e_c \sim N(0, \Sigma)
 
-with the state's programme :math:`a_k \sim N(0, .8^2)`, the site's stain and microscope :math:`\beta_s \sim N(0, .8^2)`,
+with the state's programme :math:`a_k \sim N(0, .4^2)`, the site's stain and microscope :math:`\beta_s \sim N(0, .8^2)`,
 the plate's :math:`\delta_l \sim N(0, .3^2)` and gain :math:`\ln \sigma_l \sim N(0, .15^2)`, and features correlated in
 blocks of four (.4). Cells of control wells, 150 a plate, are of a state of their own with :math:`a = 0`: they bear the
 plate's offset and gain and nothing else, which is what a robust z-score takes out. m and s only give the features sizes
@@ -26,7 +26,7 @@ CONTROL_COLUMN: Final = "well"
 CONTROL_VALUE: Final = "control"
 CONTROLS_PER_PLATE: Final = 150
 _PANEL_SEED: Final = 20_231_117
-_STATE_SD, _SITE_SD, _PLATE_SD, _GAIN_SD, _WITHIN_BLOCK = 0.8, 0.8, 0.3, 0.15, 0.4
+_STATE_SD, _SITE_SD, _PLATE_SD, _GAIN_SD, _WITHIN_BLOCK = 0.4, 0.8, 0.3, 0.15, 0.4
 _BLOCK: Final = 4
 FloatArray = NDArray[np.float64]
 
