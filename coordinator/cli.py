@@ -13,10 +13,12 @@ from coordinator.plan_size_command import plan_size
 from coordinator.report.table import (
     ASSOCIATION_COLUMNS,
     ATTRIBUTE_COLUMNS,
+    MARKER_COLUMNS,
     VALIDATION_COLUMNS,
     association_rows,
     attribute_rows,
     comparability_lines,
+    marker_rows,
     validation_rows,
 )
 from coordinator.signing_commands import create_key, sign_atlas_file, sign_study_file
@@ -216,6 +218,8 @@ def show_results(results: ResultSet, *, as_json: bool) -> None:
         print_json(results.model_dump(mode="json"))
         return
     print_table(results.study.title, ASSOCIATION_COLUMNS, association_rows(results))
+    if results.markers:
+        print_table("Markers", MARKER_COLUMNS, marker_rows(results))
     if results.attributes:
         print_table("Attributes", ATTRIBUTE_COLUMNS, attribute_rows(results))
     if results.validation:

@@ -15,6 +15,7 @@ ASSOCIATION_COLUMNS = (
     texts.COLUMN_ADJUSTED,
     texts.COLUMN_SIGNIFICANT,
 )
+MARKER_COLUMNS = (texts.COLUMN_CLUSTER, texts.COLUMN_LOTS, "genes higher than in the rest", "genes lower")
 ATTRIBUTE_COLUMNS = (
     texts.COLUMN_ENDPOINT,
     "Family",
@@ -85,6 +86,24 @@ def attribute_rows(results: ResultSet) -> list[tuple[str, ...]]:
         )
         for row in found
     ]
+
+
+def marker_rows(results: ResultSet) -> list[tuple[str, ...]]:
+    """Return the markers of every cluster that sent moments, in the order of ``MARKER_COLUMNS``."""
+    rows = []
+    for cluster in results.markers.clusters if results.markers else ():
+        higher = [row.gene for row in cluster.rows if row.significant and (row.difference or 0.0) > 0]
+        lower = [row for row in cluster.rows if row.significant and (row.difference or 0.0) < 0]
+        lowest = [row.gene for row in sorted(lower, key=lambda row: (row.difference or 0.0, row.gene))]
+        rows.append(
+            (
+                cluster.cluster,
+                f"{cluster.n_lots:,}",
+                f"{len(higher)}: {', '.join(higher[:3])}" if higher else "0",
+                f"{len(lowest)}: {', '.join(lowest[:3])}" if lowest else "0",
+            )
+        )
+    return rows
 
 
 def validation_rows(results: ResultSet) -> list[tuple[str, ...]]:
