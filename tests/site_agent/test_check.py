@@ -12,6 +12,9 @@ import pytest
 from protocol.codec import encode
 from protocol.envelopes import PayloadType
 from protocol.errors import ErrorCode, ProtocolError
+from protocol.modules.asked import Modules
+from protocol.modules.markers import MarkersPlan
+from protocol.modules.names import ModuleName
 from protocol.plan import Profile, StudyPlan
 from protocol.policy import NoisePolicy, PolicyThresholds, SitePolicy, read_policy, write_policy
 from protocol.report import LotReport
@@ -30,6 +33,7 @@ from site_agent.check_command import (
 )
 from site_agent.check_shown import as_document, common_rows, count_rows, field_rows, lot_rows
 from site_agent.lot_reports import FolderReports
+from site_agent.release.marker_rules import tells_of_cells
 from tests.study_parts import COORDINATOR, KYOTO, NOW, STRANGER, STUDY, Site, make_ask, make_roster, signed
 from tests.study_with_cells import LOT_NAMES, cell_study, make_study_plan, write_study
 
@@ -116,6 +120,25 @@ def test_under_noise_an_example_is_shown_and_no_budget_is_spent(study: Path) -> 
         ]
         assert any(moved)
     assert not (study / "sites" / KYOTO / "noise").exists()
+
+
+@pytest.mark.disclosure
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_lot_takes_part_in_a_study_of_markers_under_noise_and_sends_no_moments(study: Path, *, noisy: bool) -> None:
+    noise = NoisePolicy(epsilon_per_release=0.5, epsilon_budget=0.5) if noisy else None
+    change_policy(
+        study,
+        noise=noise,
+        allowed_modules=(ModuleName.MARKERS,),
+        thresholds=PolicyThresholds(minimum_cells_per_lot=10),
+    )
+    genes = tuple(cell_study().cells.var_names[:5])
+    asked = make_study_plan().model_copy(update={"modules": Modules(markers=MarkersPlan(genes=genes))})
+    given = read_site(study / "sites" / KYOTO, asked, study / "reference.atlas")
+    for lot in check_site(given, done=lambda _lot: None, log=lambda _line: None, threads=1).lots:
+        assert lot.blocked_by == ()
+        assert lot.outcome.report is not None
+        assert tells_of_cells(lot.outcome.report.markers) is not noisy
 
 
 @pytest.mark.disclosure
