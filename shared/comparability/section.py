@@ -264,7 +264,7 @@ def _lots_figure(findings: Findings, lots: tuple[ShownLot, ...], legend: tuple[i
 
 
 def _range_text(own: Range | None) -> str:
-    return "no range" if own is None else f"{own.inside} of {own.of} after in range"
+    return "no range" if own is None else f"range {own.inside} of {own.of}"
 
 
 def _checks_table(checks: Sequence[Check]) -> Table:
