@@ -124,7 +124,7 @@ def _scored(
     """Return the scores (n, F) of every cell against its own lot's controls, and which features all of them score."""
     scores = np.zeros_like(values)
     scored = np.ones(values.shape[1], dtype=np.bool_)
-    for name in np.unique(lots):
+    for name in map(str, np.unique(lots)):
         of_lot = lots == name
         controls = of_lot & is_control
         if np.count_nonzero(controls) < FEWEST_CONTROLS:

@@ -101,6 +101,10 @@ def apply_limits(cells: CellQuality, limits: QualityLimits) -> tuple[NDArray[np.
     InputError
         The plan limits the mitochondrial share and the file does not tell which genes are mitochondrial.
     """
+    if not cells.counted:
+        refuse_limits_of_counts(limits)
+        every = np.ones(cells.total_counts.size, dtype=np.bool_)
+        return every, RemovedCells(no_counts=0, few_counts=0, few_genes=0, high_mitochondrial_share=0)
     limits_share = limits.maximum_mitochondrial_share < 1
     if limits_share and cells.mitochondrial_counts is None:
         raise InputError(
@@ -109,9 +113,6 @@ def apply_limits(cells: CellQuality, limits: QualityLimits) -> tuple[NDArray[np.
             hint="name genes by symbol (MT-...) or by Ensembl id in var",
         )
     keep = np.ones(cells.total_counts.size, dtype=np.bool_)
-    if not cells.counted:
-        refuse_limits_of_counts(limits)
-        return keep, RemovedCells(no_counts=0, few_counts=0, few_genes=0, high_mitochondrial_share=0)
     removed: list[int] = []
     high: NDArray[np.bool_] = np.zeros_like(keep)
     if limits_share and cells.mitochondrial_counts is not None:
