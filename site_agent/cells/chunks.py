@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from shared.errors import InputError
 from site_agent.cells.bounds import MAXIMUM_CHUNK_BYTES, MAXIMUM_TEXT_BYTES, damaged, naming_damage
-from site_agent.cells.decoders import Step, decode_chunk, decoding_steps
+from site_agent.cells.decoders import Bytes, Step, decode_chunk, decoding_steps
 
 Array = NDArray[Any]
 
@@ -29,7 +29,6 @@ _EDGE_BYTES = 16 * 2**20
 _MAXIMUM_EDGES = 16
 """Decoded chunks kept for the neighbours of running blocks, by number and by size."""
 
-_BYTES_PER_READ = 4 * 2**20
 _METADATA_BYTES = 2**20
 
 
@@ -130,23 +129,17 @@ class ChunkedVector:
         out = np.empty(stop - start, dtype=self.dtype)
         if stop <= start:
             return out
-        per = self.items_per_chunk
-        whole, end = -(-start // per), stop // per  # the chunks that lie inside
+        per, items = self.items_per_chunk, out.data.cast("B")
+        n_bytes = per * self.dtype.itemsize
         for number in range(start // per, (stop - 1) // per + 1):
-            if not whole <= number < end:
-                first, last = max(start, number * per), min(stop, (number + 1) * per)
+            first, last = max(start, number * per), min(stop, (number + 1) * per)
+            if last - first == per:
+                at = (first - start) * self.dtype.itemsize
+                decoded = self._decoded(number)
+                items[at : at + n_bytes] = decoded.data if isinstance(decoded, np.ndarray) else decoded
+            else:
                 out[first - start : last - start] = self._edge(number)[first - number * per : last - number * per]
-        while whole < end:
-            n = self._adjacent(whole, end)
-            self._decode(whole, n, out[whole * per - start : (whole + n) * per - start])
-            whole += n
         return out
-
-    def _adjacent(self, first: int, end: int) -> int:
-        """Return how many chunks from ``first`` on lie one after the other in the file: 1 at least, few megabytes."""
-        ends = self.offsets[first:end] + self.sizes[first:end]
-        follows = (self.offsets[first + 1 : end] == ends[:-1]) & (ends[1:] - self.offsets[first] <= _BYTES_PER_READ)
-        return follows.size + 1 if follows.all() else int(np.argmin(follows)) + 1
 
     def _edge(self, number: int) -> Array:
         with self._lock:
@@ -156,28 +149,18 @@ class ChunkedVector:
                 self._edges.pop(next(iter(self._edges)))
         with edge.lock:
             if edge.values is None:
-                edge.values = self._decoded(number)
+                edge.values = np.frombuffer(self._decoded(number), dtype=self.dtype)
             return edge.values
 
-    def _decoded(self, number: int) -> Array:
-        out = np.empty(self.items_per_chunk, dtype=self.dtype)
-        self._decode(number, 1, out)
-        return out
-
-    def _decode(self, first: int, n: int, out: Array) -> None:
-        """Fill ``out`` with n chunks that lie one after the other in the file."""
-        begin = int(self.offsets[first])
-        at = (self.offsets[first : first + n] - begin).tolist()
-        sizes, masks = self.sizes[first : first + n].tolist(), self.masks[first : first + n].tolist()
-        stored = np.empty(at[-1] + sizes[-1], dtype=np.uint8)
-        _read_into(self.descriptor, stored, begin, self.path, self.part)
-        plain = out.view(np.uint8)
+    def _decoded(self, number: int) -> Bytes:
+        size = int(self.sizes[number])
+        with naming_damage(self.path, self.part):
+            stored = os.pread(self.descriptor, size, int(self.offsets[number]))
+        if len(stored) != size:
+            raise damaged(self.path, self.part, "the file ends before its data")
         n_bytes = self.items_per_chunk * self.dtype.itemsize
         try:
-            for i in range(n):
-                piece = stored[at[i] : at[i] + sizes[i]]
-                decoded = decode_chunk(piece, self.steps, masks[i], n_bytes, self.dtype.itemsize)
-                plain[i * n_bytes : (i + 1) * n_bytes] = decoded
+            return decode_chunk(stored, self.steps, int(self.masks[number]), n_bytes, self.dtype.itemsize)
         except ValueError as error:
             raise damaged(self.path, self.part, str(error)) from error
 

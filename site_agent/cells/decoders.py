@@ -12,14 +12,13 @@ Sources: HDF5 File Format Specification 3.0, IV.A.2.l (filter pipeline message);
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 DEFLATE, SHUFFLE, LZF, ZSTD = 1, 2, 32_000, 32_015
 
-Bytes = NDArray[np.uint8]
+Bytes = bytes | bytearray | NDArray[np.uint8]
 Step = Callable[[Bytes, int, int], Bytes]
 """(stored bytes, bytes expected, bytes an item) -> exactly the bytes expected."""
 
@@ -37,7 +36,7 @@ def decode_chunk(stored: Bytes, steps: Sequence[Step], skipped: int, n_bytes: in
 
     Parameters
     ----------
-    stored : ndarray of uint8
+    stored : bytes
         As they lie in the file.
     steps : sequence of Step
         In the order in which the filters were applied; undone from the last to the first.
@@ -54,8 +53,8 @@ def decode_chunk(stored: Bytes, steps: Sequence[Step], skipped: int, n_bytes: in
     for position in reversed(range(len(steps))):
         if not skipped >> position & 1:
             stored = steps[position](stored, n_bytes, item_bytes)
-    if stored.nbytes != n_bytes:
-        raise ValueError(f"a chunk declares {n_bytes} bytes and holds {stored.nbytes}")
+    if len(stored) != n_bytes:
+        raise ValueError(f"a chunk declares {n_bytes} bytes and holds {len(stored)}")
     return stored
 
 
@@ -65,10 +64,10 @@ def _deflate() -> Step:
     def step(stored: Bytes, n_bytes: int, _item_bytes: int) -> Bytes:
         try:
             # The bound is the size of the buffer that libdeflate fills, so a longer stream fails.
-            plain = deflate.zlib_decompress(stored, n_bytes)
+            plain: bytearray = deflate.zlib_decompress(stored, n_bytes)
         except deflate.DeflateError as error:
             raise ValueError(f"a gzip chunk of {n_bytes} bytes does not decode: {error}") from error
-        return np.frombuffer(plain, dtype=np.uint8)
+        return plain
 
     return step
 
@@ -94,10 +93,10 @@ def _lzf() -> Step:
     return _filling(lzf_decode, "an lzf")
 
 
-def _filling(kernel: Callable[[Bytes, Bytes], Any], name: str) -> Step:
+def _filling(kernel: Callable[[NDArray[np.uint8], NDArray[np.uint8]], int], name: str) -> Step:
     def step(stored: Bytes, n_bytes: int, _item_bytes: int) -> Bytes:
         plain = np.empty(n_bytes, dtype=np.uint8)
-        written = int(kernel(stored, plain))
+        written = kernel(np.frombuffer(stored, dtype=np.uint8), plain)
         if written != n_bytes:
             raise ValueError(f"{name} chunk of {n_bytes} bytes does not decode")
         return plain
@@ -109,12 +108,12 @@ def _shuffle() -> Step:
     from site_agent.cells.byte_kernels import unshuffle  # noqa: PLC0415 - for the files that need it
 
     def step(stored: Bytes, n_bytes: int, item_bytes: int) -> Bytes:
-        if stored.nbytes != n_bytes:
-            raise ValueError(f"a chunk declares {n_bytes} bytes and holds {stored.nbytes}")
+        if len(stored) != n_bytes:
+            raise ValueError(f"a chunk declares {n_bytes} bytes and holds {len(stored)}")
         if item_bytes == 1:
             return stored
         plain = np.empty(n_bytes, dtype=np.uint8)
-        unshuffle(stored, plain, item_bytes)
+        unshuffle(np.frombuffer(stored, dtype=np.uint8), plain, item_bytes)
         return plain
 
     return step

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from protocol.plan import QualityLimits
 from shared.atlas.artefact import MAXIMUM_BYTES, Atlas, from_bytes, sha256
 from shared.runtime.files import appearing_whole, read_bounded
+from site_agent.cells.allocation import give_back_memory, keep_memory
 from site_agent.cells.scout import SCOUT
 
 if TYPE_CHECKING:
@@ -85,13 +87,14 @@ def map_file(
         As ``map_cells``; ``out`` cannot be written; the file cannot be annotated.
     """
     SCOUT.start()
+    keep_memory()
     from site_agent.cells.annotation import annotate_file  # noqa: PLC0415 - while the scout starts
     from site_agent.cells.diagnostics import diagnose  # noqa: PLC0415 - the same
     from site_agent.cells.lot_mapping import diagnosed_cells, summarise_lot  # noqa: PLC0415 - the same
     from site_agent.cells.mapping import map_source  # noqa: PLC0415 - the same
     from site_agent.cells.mapping_files import (  # noqa: PLC0415 - the same
         SUMMARY_FILE,
-        give_back_memory,
+        load_arrow,
         summary_of,
         write_mapping,
     )
@@ -107,6 +110,8 @@ def map_file(
             latent_rows = diagnosed_cells(owner, 1)
             del owner
             give_back_memory()  # of the names
+            loading = Thread(target=load_arrow, name="crosslot-arrow")
+            loading.start()  # while cells are mapped: nothing else would be done at the end
             mapping = map_source(
                 source,
                 reference,
@@ -115,6 +120,7 @@ def map_file(
                 threads=threads,
                 progress=progress,
             )
+            loading.join()
             lot = summarise_lot(mapping, used)
             found = diagnose(reference, lot)
             summary = summary_of(lot, found, used, atlas_sha256=digest, where=tuple(map(str, where)))

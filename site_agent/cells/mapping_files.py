@@ -3,10 +3,7 @@
 Both are local: nothing here is meant to leave. They appear together and whole, or not at all.
 """
 
-import contextlib
-import ctypes
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +14,7 @@ from pydantic import Field
 
 from protocol.message import Message
 from protocol.plan import QualityLimits
+from site_agent.cells.allocation import give_back_memory
 from site_agent.cells.diagnostics import LotDiagnostics
 from site_agent.cells.lot_mapping import LotMapping
 from site_agent.cells.mapping import UNASSIGNED_NAME, CellMapping
@@ -207,10 +205,7 @@ def write_cells(path: Path, lot: LotMapping, cell_names: Callable[[int, int], li
     In row groups, so that a million names are never held at once.
     """
     give_back_memory()
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # read once: Arrow's own sets 10 MB aside as it loads
-    import pyarrow as pa  # noqa: PLC0415 - only where a table is written
-    import pyarrow.parquet as pq  # noqa: PLC0415 - only where a table is written
-
+    pa, pq = load_arrow()
     mapping = lot.mapping
     schema = pa.schema(
         [
@@ -236,11 +231,13 @@ def write_cells(path: Path, lot: LotMapping, cell_names: Callable[[int, int], li
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
-def give_back_memory() -> None:
-    """Return what was freed to the system, before a library is loaded or a file mapped: some 30 MB of a run's peak."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # a C library other than glibc keeps its own counsel
-            ctypes.CDLL(None).malloc_trim(0)
+def load_arrow() -> tuple[Any, Any]:
+    """Return pyarrow and its parquet module; loaded here only, since a run that writes no table needs neither."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # read once: Arrow's own sets 10 MB aside as it loads
+    import pyarrow as pa  # noqa: PLC0415 - as above
+    import pyarrow.parquet as pq  # noqa: PLC0415 - as above
+
+    return pa, pq
 
 
 def _names(mapping: CellMapping, piece: slice, cell_names: Callable[[int, int], list[str]]) -> list[str]:
