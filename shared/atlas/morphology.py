@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.linalg import eigsh
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -81,6 +80,8 @@ def fit_axes(scores: FloatArray, n_dimensions: int, *, seed: int) -> FeatureAxes
     covariance = scaled.T @ scaled / len(values)
     d = max(1, min(n_dimensions, len(genes) - 1, len(values) - 1))
     start = np.random.default_rng(seed).standard_normal(len(genes))
+    from scipy.sparse.linalg import eigsh  # noqa: PLC0415 - slow to load, and for fitting only
+
     found, vectors = eigsh(covariance, k=d, which="LA", v0=start) if d < len(genes) else np.linalg.eigh(covariance)
     vectors = vectors[:, np.argsort(-found, kind="stable")]
     largest = np.abs(vectors).argmax(axis=0)

@@ -13,7 +13,6 @@ Rules:
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from shared.atlas.artefact import Atlas
@@ -152,6 +151,8 @@ def _scale(source: CellSource, controls: NDArray[np.bool_], columns: NDArray[np.
 
 
 def _dense(block: CellBlock, source: CellSource) -> FloatArray:
+    import scipy.sparse as sp  # noqa: PLC0415 - slow to load, and not needed to map counts
+
     rows = sp.csr_matrix((block.data, block.indices, block.indptr), shape=(block.n_cells, source.n_genes))
     return np.asarray(rows.toarray(), dtype=np.float64)
 
