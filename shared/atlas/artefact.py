@@ -9,6 +9,7 @@ Rules.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final
@@ -178,7 +179,8 @@ def from_bytes(data: bytes) -> Atlas:
     Raises
     ------
     AtlasFormatError
-        Too large, not safetensors, an unknown schema or field, a wrong dtype or shape, a number that is not finite.
+        Too large, not safetensors, an unknown schema or field, metadata, a wrong dtype or shape, a number that is not
+        finite.
     """
     hint = "ask the study's coordinator for the atlas again, and compare its SHA-256"
     if len(data) > MAXIMUM_BYTES:
@@ -187,6 +189,9 @@ def from_bytes(data: bytes) -> Atlas:
         arrays = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise AtlasFormatError("atlas: expected a safetensors file, found something else", hint=hint) from error
+    # The format lets a writer add text of any kind, and nothing here would read or show it.
+    if "__metadata__" in json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]):
+        raise AtlasFormatError("atlas: expected nothing beside its arrays, found metadata", hint=hint)
     text = arrays.pop("card", None)
     if text is None or text.dtype != np.uint8 or text.ndim != 1:
         raise AtlasFormatError("atlas: expected a card, found none", hint=hint)

@@ -74,6 +74,19 @@ def test_bytes_after_the_end_are_refused(atlas: Atlas) -> None:
         from_bytes(to_bytes(atlas) + b"\0")
 
 
+@pytest.mark.parametrize("escaped", [False, True])
+def test_text_beside_the_arrays_is_refused(atlas: Atlas, *, escaped: bool) -> None:
+    data = safetensors.numpy.save(_parts(atlas), metadata={"note": "donor 17 is Jane"})
+    if escaped:  # the same name, spelt so that no search for its bytes would find it
+        size = int.from_bytes(data[:8], "little")
+        header = data[8 : 8 + size].rstrip().replace(b'"__metadata__"', rb'"\u005f_metadata__"')
+        header += b" " * (-len(header) % 8)
+        data = len(header).to_bytes(8, "little") + header + data[8 + size :]
+        assert safetensors.numpy.load(data)
+    with pytest.raises(AtlasFormatError, match="metadata"):
+        from_bytes(data)
+
+
 def test_a_file_too_large_is_refused_unread(monkeypatch: pytest.MonkeyPatch, atlas: Atlas) -> None:
     monkeypatch.setattr(artefact, "MAXIMUM_BYTES", 100)
     with pytest.raises(AtlasFormatError, match="at most 100 bytes"):

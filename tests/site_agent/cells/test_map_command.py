@@ -59,7 +59,8 @@ def test_mapping_and_writing_load_no_heavy_library(files: tuple[Path, Path], tmp
     code = (
         "import sys; from pathlib import Path; from site_agent.cells.map_command import map_file;"
         f"map_file(Path({str(cells)!r}), Path({str(atlas)!r}), Path({str(tmp_path / 'out')!r}));"
-        "heavy = {'anndata', 'numba', 'pandas', 'scanpy', 'scipy', 'sklearn', 'zarr'}; print(sorted(heavy & {*sys.modules}))"
+        "heavy = {'anndata', 'numba', 'pandas', 'scanpy', 'scipy', 'sklearn', 'zarr'};"
+        "print(sorted(heavy & {*sys.modules}))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - our own code
