@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from flwr.app import Message, RecordDict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import RefusedError
@@ -52,6 +52,7 @@ class Tardy(InProcessGrid):
 
 
 @given(st.lists(st.integers(0, 5), max_size=12))
+@settings(max_examples=40, deadline=None)
 def test_replies_are_given_out_in_the_order_of_their_questions(order: list[int]) -> None:
     heard: list[None] = []
     carrier = InOrder(Tardy(order), lambda: heard.append(None))
