@@ -27,8 +27,8 @@ NOT_A_SPECIFICATION: Final = (
     "its specification, as one within them may fail it."
 )
 FALSE_ALARMS: Final = (
-    "Of a process that never changes, about 1 new lot in 100 falls beyond limits that 20 lots made, and the trend test, "
-    "asked anew at each of the next 20 lots, signals in about 1 of 10 such series."
+    "Of a process that never changes, about 1 new lot in 100 falls beyond limits that 20 lots made, and the trend "
+    "test, asked anew at each of the next 20 lots, signals in about 1 of 10 such series."
 )
 
 
