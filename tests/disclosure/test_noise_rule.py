@@ -41,6 +41,8 @@ def test_the_counts_of_a_lots_draw_pass_and_any_others_fail() -> None:
     offer = NoisyLots(book).offer("BM-01", rules)
     standing = book.standing(offer.provenance)
     assert failures(offer.report, rules, standing) == set()
+    spoken = [verdict.rule for verdict in judge(offer.report, rules, lots_offered=2, noise=standing)]
+    assert sorted(spoken) == sorted(RuleId)
     assert failures(offer.report, rules, None) == {RuleId.NOISE}
     for position in range(3):
         counts = list(offer.report.counts)
