@@ -66,8 +66,8 @@ bench: $(STAMP)  ## Speed and error rates, side by side in one run.
 	$(BIN)/python benchmarks/specification.py
 
 bench-mapping: $(STAMP)  ## Accuracy and speed of the mapper beside others.
-	$(BIN)/python benchmarks/mapping_accuracy.py
-	$(BIN)/python benchmarks/mapping_speed.py
+	$(BIN)/python -m benchmarks.mapping_accuracy --symphonypy
+	$(BIN)/python -m benchmarks.mapping_speed --others
 
 bench-network: $(STAMP)  ## How a study grows with its sites: to 1,000 in one process, to 200 over one gateway.
 	$(BIN)/python -m benchmarks.grid_scale

@@ -1,6 +1,6 @@
 """How well the mapper transfers to lots it has not seen, beside the methods that the field uses.
 
-    python benchmarks/mapping_accuracy.py [--data ../shared/data] [--folds heart,kang] [--symphonypy] [--skip-novelty]
+    python -m benchmarks.mapping_accuracy [--data ../shared/data] [--folds heart,kang] [--symphonypy] [--skip-novelty]
 
 Folds (real data, see the folder's README): heart, one sample left out at a time and donor 2 -> 3; blood, one donor's
 control left out at a time and control -> stimulated. Every method sees the same reference cells and maps the same lots.
@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ import anndata
 import numpy as np
 import scipy.sparse as sp
 
+from benchmarks.symphony import MAPPING, symphony_python
 from shared.atlas.artefact import Atlas
 from shared.atlas.fit import Origin, fit_atlas
 from shared.atlas.genes import match_genes
@@ -172,37 +172,6 @@ def logistic(fold: Fold) -> Prediction:
     return np.asarray(model.predict(np.minimum(scaler.transform(query), 10)), dtype=str)
 
 
-_SYMPHONY = """
-import sys, warnings
-warnings.simplefilter("ignore")
-import anndata, numpy as np, scanpy as sc, symphonypy as sp
-reference, query, out = sys.argv[1:]
-r, q = anndata.read_h5ad(reference), anndata.read_h5ad(query)
-for cells in (r, q):
-    sc.pp.normalize_total(cells, target_sum=1e4)
-    sc.pp.log1p(cells)
-sc.pp.highly_variable_genes(r, n_top_genes=2000, batch_key="lot")
-r.raw = r
-r = r[:, r.var.highly_variable].copy()
-sc.pp.scale(r, max_value=10)
-sc.pp.pca(r, n_comps=50, zero_center=False)
-sp.pp.harmony_integrate(r, key="lot")
-sp.tl.map_embedding(q, r, key="lot")
-sp.tl.transfer_labels_kNN(q, r, ref_labels="label", query_labels="label")
-np.savetxt(out, q.obs["label"].astype(str).to_numpy(), fmt="%s")
-"""
-
-
-def symphony_python() -> Path | None:
-    """Return the interpreter of ``.venv-bench``, made and filled if need be; None if that fails."""
-    folder = ROOT / ".venv-bench"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    installed = subprocess.run([str(python), "-m", "pip", "install", "-q", "symphonypy"], check=False)  # noqa: S603
-    return python if installed.returncode == 0 else None
-
-
 def symphony(python: Path) -> Callable[[Fold], Prediction]:
     """Return the method that maps with symphonypy in its own environment."""
 
@@ -216,7 +185,7 @@ def symphony(python: Path) -> Callable[[Fold], Prediction]:
                 if name == "query":
                     del part.obs["label"]
                 part.write_h5ad(place / f"{name}.h5ad")
-            command = [str(python), "-c", _SYMPHONY, *(str(place / name) for name in ("reference.h5ad", "query.h5ad"))]
+            command = [str(python), "-c", MAPPING, *(str(place / name) for name in ("reference.h5ad", "query.h5ad"))]
             subprocess.run([*command, str(place / "out.txt")], check=True, capture_output=True)  # noqa: S603
             return np.array((place / "out.txt").read_text().splitlines())
 
