@@ -148,7 +148,7 @@ def _cluster(clusters: Sequence[str], position: int) -> str:
 
 def _note(count: Count, rules: EffectiveRules | None) -> str:
     if count.is_exact:
-        return ""
+        return "" if rules is None or rules.noise is None else "with noise"
     if rules is not None and count.low >= rules.small_count.value and rules.count_step == count.high - count.low + 1:
         return "in steps"
     if rules is not None and is_magnitude(count, rules) and count.high >= max(rules.small_count.value, 1):

@@ -49,6 +49,8 @@ def _budget_words(noisy: AHome, name: str) -> str:
 def test_the_steward_sees_the_noise_its_cost_and_the_budget_left(noisy: AHome, run: Callable[..., Result]) -> None:
     shown = {line.field: line.value for line in item_named(noisy, "BM-01").lines}
     assert shown["noise on counts"] == "epsilon 1.5"
+    notes = {line.field: line.note for line in item_named(noisy, "BM-01").lines}
+    assert notes["cells in c0"] == "with noise"
     assert _budget_words(noisy, "BM-01") == "This draw costs 1.5; of the lot's epsilon of 2.5, 2.5 is left now."
     _approve_all(noisy)
     assert len(said(noisy)[1].reports) == 3
