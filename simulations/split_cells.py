@@ -110,7 +110,8 @@ def _require_names(request: SplitRequest, cells: anndata.AnnData) -> None:
 def _read(request: SplitRequest) -> anndata.AnnData:
     if not request.cells.is_file():
         raise InputError(f"{request.cells}: expected an h5ad file, found no file", hint="check the path")
-    require_sound_files([request.cells])
+    if request.control is None:
+        require_sound_files([request.cells])  # counts
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Variable names are not unique")  # identifiers may tell them apart

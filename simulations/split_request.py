@@ -60,6 +60,7 @@ class SplitRequest:
     profile: Profile = Profile.OPEN
     minimum_cells: int | None = None  # None: the profile's
     noise_epsilon: float | None = None  # None: no noise
+    control: Condition | None = None  # of morphology: which cells are of control wells; None: counts
 
 
 def parse_potency(text: str) -> PotencyColumn:

@@ -34,6 +34,7 @@ from simulations.site_folder import LotRow, PotencyRow, write_site_tables
 from simulations.split_cells import NOT_STATED, SplitCells, SplitLot, read_cells
 from simulations.split_request import SplitRequest, read_potency
 from site_agent.cells.atlas_builder import build_atlas
+from site_agent.cells.morphology_builder import build_morphology_atlas
 
 ATLAS_FILE = "reference.atlas"
 PLAN_FILE = "study.toml"
@@ -126,14 +127,27 @@ def _check_lots(
 def _build_atlas(request: SplitRequest, split: SplitCells, reference: Sequence[str], path: Path) -> AtlasManifest:
     rows = np.sort(np.concatenate([lot.rows for lot in split.lots if lot.name in reference]))
     cells = split.cells[rows].copy()
-    atlas = build_atlas(
-        cells,
-        lot=request.lot_column,
-        labels=request.labels_column,
-        cluster=request.labels_column is None,
-        name=f"{request.cells.stem[:40]} reference",
-        seed=request.seed,
-    )
+    name = f"{request.cells.stem[:40]} reference"
+    if request.control is None:
+        atlas = build_atlas(
+            cells,
+            lot=request.lot_column,
+            labels=request.labels_column,
+            cluster=request.labels_column is None,
+            name=name,
+            seed=request.seed,
+        )
+    else:
+        if request.labels_column is None:
+            raise InputError("expected --labels with --control", hint="clusters of morphology are your own labels")
+        atlas = build_morphology_atlas(
+            cells,
+            lot=request.lot_column,
+            labels=request.labels_column,
+            control=(request.control.column, request.control.value),
+            name=name,
+            seed=request.seed,
+        )
     data = to_bytes(atlas)
     write_atomically(path, data)
     return manifest_of(data)
