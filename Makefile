@@ -48,8 +48,10 @@ test-ray: $(STAMP)  ## A run on Ray equals one in one process; Ray goes into an 
 	@$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-ray.lock
 	$(RAY)/bin/python -m pytest tests/simulations/test_flower_engine.py
 
-nightly: $(STAMP)  ## The disclosure tests at full length (an hour and more).
-	CROSSLOT_SEQUENCES=50000 CROSSLOT_FUZZ=100000 $(BIN)/python -m pytest tests/disclosure
+nightly: $(STAMP)  ## The disclosure tests at full length: half an hour of processor for the sequences, and the fuzz.
+	@seed=$${CROSSLOT_SEED:-$$(date +%s)}; echo "CROSSLOT_SEED=$$seed" >&2; \
+	CROSSLOT_SEED=$$seed CROSSLOT_SEQUENCES=50000 CROSSLOT_FUZZ=100000 \
+	$(BIN)/python -m pytest -v -n $(JOBS) --dist worksteal tests/disclosure
 
 lint: $(STAMP)  ## Format check, ruff, mypy, import contracts, a fresh lock.
 	$(BIN)/ruff format --check .
