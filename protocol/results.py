@@ -172,6 +172,7 @@ class Parity(Message):
     max_abs_rho_difference: float
     same_ranking: bool
     max_relative_marker_difference: float | None = None  # of the moments that left; null: none was asked for
+    threshold_difference: float | None = None  # of the specification; null: not asked for, or none on either side
     max_abs_arms_difference: float | None = None  # of the natural logarithms of the folds; null: none was asked for
 
 

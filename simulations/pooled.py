@@ -127,7 +127,16 @@ def parity_with(pooled: StudyData, federated: StudyData, results: ResultSet, sou
         same_ranking=ranked[0] == ranked[1],
         max_relative_marker_difference=_largest_marker_difference(pooled, federated),
         max_abs_arms_difference=_largest_arms_difference(pooled_results, results),
+        threshold_difference=_threshold_difference(pooled_results, results),
     )
+
+
+def _threshold_difference(pooled: ResultSet, federated: ResultSet) -> float | None:
+    """Return how far the thresholds of the specification are apart; all of the share where one side has none."""
+    found = [None if each.specification is None else each.specification.threshold for each in (pooled, federated)]
+    if found == [None, None]:
+        return None
+    return 1.0 if found[0] is None or found[1] is None else abs(found[0] - found[1])
 
 
 def _pooled_lots(source: StudySource) -> list[_PooledLot]:
