@@ -1,5 +1,6 @@
 """Signing: what is read is checked, and what is signed can be believed by whoever holds the public key."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,14 @@ from coordinator.signing_commands import create_key, public_path, read_public_ke
 from protocol.atlas_manifest import AtlasManifest, check_atlas_bytes
 from protocol.envelopes import PayloadType
 from protocol.errors import ErrorCode, ProtocolError
+from protocol.modules.asked import Modules
+from protocol.modules.markers import MarkersPlan
+from protocol.plan import QualityLimits
 from protocol.roster import open_from_coordinator, open_plan
 from protocol.signing import SigningKey
 from protocol.study_draft import write_study_draft
 from shared.atlas.artefact import to_bytes
+from shared.atlas.card import Control
 from shared.errors import CrosslotError, InputError
 from tests.study_parts import make_plan
 from tests.study_with_cells import cell_study
@@ -114,3 +119,25 @@ def test_where_anything_does_not_hold_nothing_is_written(desk: Path, what: str) 
         sign_study_file(desk / "study.toml", desk / "a.atlas", desk / "keys" / "coordinator.pem", desk / "plan.json")
     assert named in str(caught.value)
     assert sorted(path.name for path in desk.iterdir() if path.name != "a.atlas") == ["keys", "study.toml"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"quality": QualityLimits(minimum_genes_per_cell=200)}, "quality.minimum_genes_per_cell"),
+        ({"modules": Modules(markers=MarkersPlan(genes=("LRRC75A",)))}, "modules.markers"),
+    ],
+)
+def test_a_draft_that_needs_counts_of_an_atlas_of_morphology_is_not_signed(
+    desk: Path, asked: dict[str, object], named: str
+) -> None:
+    atlas = cell_study().atlas
+    control = Control(column="well", value="control")
+    card = atlas.card.model_copy(update={"modality": "morphology", "control": control})
+    data = to_bytes(replace(atlas, card=card))
+    (desk / "a.atlas").write_bytes(data)
+    plan = make_plan().model_copy(update={"atlas": manifest_of(data).reference(), **asked})
+    (desk / "study.toml").write_bytes(write_study_draft(plan))
+    with pytest.raises(InputError, match=f"the atlas is of morphology, found {named}"):
+        sign_study_file(desk / "study.toml", desk / "a.atlas", desk / "keys" / "coordinator.pem", desk / "plan.json")
+    assert not (desk / "plan.json").exists()
