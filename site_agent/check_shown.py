@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from protocol.codec import sha256
 from site_agent.check_command import CheckedSite
@@ -78,6 +79,8 @@ def _leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:
     match value:
         case {"attribute": str(attribute), "value": number}:
             yield f"attributes.{attribute}", "below detection" if number is None else str(number)
+        case dict() if "mean" in value or "threshold" in value:  # an entry of markers
+            yield _marker_leaf(value)
         case dict():
             for key, inner in value.items():
                 yield from _leaves(inner, f"{name}.{key}" if name else str(key))
@@ -90,6 +93,18 @@ def _leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:
             yield name, "none"
         case _:
             yield name, str(value)
+
+
+def _marker_leaf(value: dict[str, Any]) -> tuple[str, str]:
+    """Return one row for the moments of a cluster, or for a number of marker-high cells: all of it is in the bytes."""
+    where = "the lot" if value["cluster"] is None else f"cluster no. {value['cluster']}"
+    if "gene" in value:
+        low, high = value["low"], value["high"]
+        count = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        return f"{value['gene']} at least {value['threshold']} in {where}", count
+    told = sum(each is not None for each in value["mean"])
+    said = f"{told} genes of {value['cells']:,} cells, few express {len(value['few'])} more"
+    return f"moments.{where}", said if value["cells"] else "none"
 
 
 def as_document(checked: CheckedSite) -> dict[str, object]:

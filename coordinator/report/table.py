@@ -90,7 +90,7 @@ def attribute_rows(results: ResultSet) -> list[tuple[str, ...]]:
 
 def marker_rows(results: ResultSet) -> list[tuple[str, ...]]:
     """Return the markers of every cluster that sent moments, in the order of ``MARKER_COLUMNS``."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for cluster in results.markers.clusters if results.markers else ():
         higher = [row.gene for row in cluster.rows if row.significant and (row.difference or 0.0) > 0]
         lower = [row for row in cluster.rows if row.significant and (row.difference or 0.0) < 0]
