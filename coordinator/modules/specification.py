@@ -8,8 +8,9 @@ Rules
    so, and what still parts the sites at the same share widens the bound. Where it parts them visibly, that is a doubt.
 3. A suppressed count is an interval. The threshold is the strictest of four readings: all at the middle, all low, all
    high, and those that weaken the association most; where one of them has none, there is none.
-4. Fewer than 30 units, sites that differ, or a curve where a line was fitted: a threshold is then indicative only.
-5. What is compared is what is printed: the threshold is rounded to three digits, to the stricter side.
+4. How many units pass and suffice is told only where 5 units of 2 sites, or more, stay unknown to each site that reads.
+5. Fewer than 30 units, sites that differ, or a curve where a line was fitted: a threshold is then indicative only.
+6. What is compared is what is printed: the threshold is rounded to three digits, to the stricter side.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from typing import Final
 import numpy as np
 
 from coordinator.modules.specification_question import Question, threshold_text
+from coordinator.report.edition import Edition
 from coordinator.study_data import FloatArray, StudyData
 from coordinator.units import Units, rows_of_cohorts, units_of
 from protocol.modules.specification_results import (
@@ -195,7 +197,7 @@ class _Found:
             false_fail=_rate(rates.false_fail, again.false_fail),
             passing=_kept(rates.passing),
             share_tolerance=_kept(line.share_mean - factor if rises else line.share_mean + factor),
-            discovery=_counts(shares, units.potency, strictest, limit, rises=rises),
+            discovery=_counts(units, shares, strictest, limit, rises=rises),
             validation=self._validation(data, column, strictest, limit, rises=rises),
         ).model_copy(update=self._over())
 
@@ -280,7 +282,7 @@ class _Found:
         new, _ = units_of(data, rows, self.question.endpoint, self.question.analysis.strata, [column])
         if not new.lots:
             return None
-        return _counts(new.parts[:, column], new.potency, threshold, limit, rises=rises)
+        return _counts(new, new.parts[:, column], threshold, limit, rises=rises)
 
 
 def _unassigned_limit(data: StudyData, units: Units) -> float | None:
@@ -306,7 +308,11 @@ def _none(question: Question, code: str, why: str) -> SpecificationResults:
     )
 
 
-def _counts(shares: FloatArray, potency: FloatArray, threshold: float, limit: float, *, rises: bool) -> DecisionCounts:
+def _counts(units: Units, shares: FloatArray, threshold: float, limit: float, *, rises: bool) -> DecisionCounts | None:
+    """Return what becomes of units, unless their number would tell a site how good another site's lots are."""
+    if not all(edition.may_average(units.sites) for edition in (Edition.public(), *map(Edition.of_site, units.sites))):
+        return None
+    potency = units.potency
     passed = shares >= threshold if rises else shares <= threshold
     sufficient = potency >= limit
     return DecisionCounts(

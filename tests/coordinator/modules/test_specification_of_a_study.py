@@ -164,12 +164,21 @@ def test_suppressed_counts_never_loosen_the_threshold(number: int) -> None:
 
 
 def test_validation_lots_of_the_same_tissue_are_counted_and_set_nothing() -> None:
-    blocks = (*SCENARIO.blocks, Block(site="site-01", donors=6, cohort="validation"))
-    data = _data(blocks=blocks)
-    found = specify(data, _question(), [])
+    new = tuple(Block(site=f"site-0{number}", donors=3, cohort="validation") for number in (1, 2, 3))
+    found = specify(_data(blocks=(*SCENARIO.blocks, *new)), _question(), [])
     assert found.validation is not None
-    assert sum(found.validation.model_dump().values()) == 6
+    assert sum(found.validation.model_dump().values()) == 9
     assert found.n_units == 32
+
+
+@pytest.mark.parametrize("blocks", [((1, 6),), ((1, 4), (2, 4)), ((1, 8), (2, 2), (3, 2))])
+def test_counts_that_tell_a_site_how_good_anothers_lots_are_stay_untold(blocks: tuple[tuple[int, int], ...]) -> None:
+    # A site takes its own lots out of a count: what is left must be 5 lots of 2 sites.
+    new = tuple(Block(site=f"site-0{number}", donors=donors, cohort="validation") for number, donors in blocks)
+    found = specify(_data(blocks=(*SCENARIO.blocks, *new)), _question(), [])
+    assert found.threshold is not None
+    assert found.validation is None
+    assert found.discovery is not None
 
 
 def test_rates_against_the_known_truth() -> None:
