@@ -14,7 +14,7 @@ from protocol.plan import Profile
 _Cells = Annotated[int, Field(ge=0, le=10**9)]
 _Positive = Annotated[float, Field(gt=0)]
 Epsilon = Annotated[float, Field(ge=0.001, le=10)]
-"""What one report costs of a lot's privacy budget: below the least the noise drowns all, above the most it hides none."""
+"""What one report costs of a lot's budget: below the least noise drowns all, above the most it hides nothing."""
 
 
 class Count(Message):
