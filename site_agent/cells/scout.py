@@ -8,7 +8,9 @@ Rules:
 
 1. One scout serves all files, one after the other; it starts with the first and ends with this process.
 2. A scout that dies, or does not answer in time, is a damaged file, and the next file gets a new scout.
-3. The scout answers with "well", or with the very error that reading here would raise. No data comes from it.
+3. A scout that does not even start says nothing of the file: that is a fault of this installation or a machine short of
+   memory, and is told as one.
+4. The scout answers with "well", or with the very error that reading here would raise. No data comes from it.
 """
 
 import atexit
@@ -25,7 +27,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.errors import InputError
+from shared.errors import InputError, InternalError
 from site_agent.cells.bounds import damaged
 
 if TYPE_CHECKING:
@@ -35,7 +37,11 @@ PATIENCE_SECONDS = 60.0
 BYTES_PER_SECOND = 20 * 2**20
 """A file may take as long as a slow disk needs to read all of it, and a minute more."""
 
+START_SECONDS = 180.0
+"""How long a scout may take to load, on a machine that is busy with other work."""
+
 MEMORY_BYTES = 2**30
+_READY = b"ready\n"
 
 
 class Task(StrEnum):
@@ -67,6 +73,7 @@ class Scout:
 
     patience_seconds: float = PATIENCE_SECONDS
     _process: subprocess.Popen[bytes] | None = None
+    _ready: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def require(self, path: Path, layer: str | None, task: Task, name: str = "") -> None:
@@ -97,6 +104,7 @@ class Scout:
                     with contextlib.suppress(OSError):  # what was not yet written to a dead process
                         pipe.close()
             self._process = None
+            self._ready = False
 
     def start(self) -> None:
         """Start the scouting process if there is none, so that it loads while the caller does other things."""
@@ -118,26 +126,47 @@ class Scout:
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:  # pragma: no cover - start() made them
             return None
+        if not self._ready:
+            self._await_start(process)
         seconds = self.patience_seconds + path.stat().st_size / BYTES_PER_SECOND
-        deadline = time.monotonic() + seconds
         try:
             process.stdin.write(request)
             process.stdin.flush()
-            answer = b""
-            while not answer.endswith(b"\n"):
-                left = deadline - time.monotonic()
-                if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
-                    break
-                piece = os.read(process.stdout.fileno(), 65_536)
-                if not piece:
-                    break
-                answer += piece
+            answer = _line_of(process, seconds)
         except BrokenPipeError:
-            answer = b""
-        if not answer.endswith(b"\n"):
+            answer = None
+        if answer is None:
             self.close()
-            return None
         return answer
+
+    def _await_start(self, process: subprocess.Popen[bytes]) -> None:
+        if _line_of(process, START_SECONDS) != _READY:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1.0)  # its pipe closes a moment before it is gone
+            code = process.poll()
+            self.close()
+            how = f"it ended with code {code}" if code is not None else f"nothing for {START_SECONDS:.0f} s"
+            raise InternalError(
+                f"expected the process that reads cell files first to start, found: {how}",
+                hint="free memory, or set crosslot up again; `python -m site_agent.cells.scout` shows why",
+            )
+        self._ready = True
+
+
+def _line_of(process: subprocess.Popen[bytes], seconds: float) -> bytes | None:
+    """Return the next line that the process writes; None where it ends or ``seconds`` pass before."""
+    if process.stdout is None:  # pragma: no cover - start() made it
+        return None
+    deadline, line = time.monotonic() + seconds, b""
+    while not line.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+            return None
+        piece = os.read(process.stdout.fileno(), 65_536)
+        if not piece:
+            return None
+        line += piece
+    return line
 
 
 SCOUT = Scout()
@@ -149,6 +178,8 @@ def main() -> None:
     _limit_memory()
     from site_agent.cells.sources_h5ad import open_hdf5  # noqa: PLC0415 - within the limit
 
+    sys.stdout.buffer.write(_READY)
+    sys.stdout.buffer.flush()
     for line in sys.stdin:
         request = json.loads(line)
         answer: dict[str, bool | str | None] = {"well": True}

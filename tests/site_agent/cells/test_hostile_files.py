@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.errors import InputError
+from shared.errors import InputError, InternalError
 from site_agent.cells import scout
 from site_agent.cells.mapping import map_cells
 from site_agent.cells.reading import open_cells
@@ -268,3 +268,18 @@ def test_mutated_bytes_are_read_or_named(tmp_path: Path, small_files: list[bytes
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert outcome(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+def test_scout_that_does_not_start_says_nothing_of_the_file(
+    h5ad: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.executable", str(broken))
+        scout.SCOUT.close()
+        with pytest.raises(InternalError, match="ended with code 3"), open_cells(h5ad):
+            pass
+    with open_cells(h5ad) as source:
+        assert source.n_cells > 0
