@@ -67,9 +67,16 @@ def _misfit_of_markers(plan: MarkersPlan, markers: LotMarkers, n_clusters: int) 
             return f"moments of fewer than {plan.minimum_cells} cells are given."
         if any(not _moments_agree(each, gene) for gene in range(len(plan.genes))):
             return "moments are given that no cells can have."
+    return _misfit_of_high_cells(plan, markers, n_clusters)
+
+
+def _misfit_of_high_cells(plan: MarkersPlan, markers: LotMarkers, n_clusters: int) -> str | None:
     asked = [(each.gene, each.threshold) for each in plan.predictors]
     if markers.high_cells and [(each.gene, each.threshold) for each in markers.high_cells] != asked:
         return "the numbers of marker-high cells are not those of the plan's predictors, in their order."
+    for each, predictor in zip(markers.high_cells, plan.predictors, strict=False):
+        if (each.cluster is None) != (predictor.cluster is None) or (each.cluster or 0) >= n_clusters:
+            return "a number of marker-high cells is of another cluster than the plan's predictor."
     return None
 
 
