@@ -11,7 +11,9 @@ from simulations.scenario import Scenario, scenario_of
 from simulations.truth import Driver, Model
 
 _ANGIOGENIC = Assay(endpoint=EndpointId("angiogenic"), assay="tube formation", unit="mm/field", decimals=3)
-_IMMUNOSUPPRESSIVE = Assay(endpoint=EndpointId("immunosuppressive"), assay="T-cell suppression", unit="units/mL", decimals=2)
+_IMMUNOSUPPRESSIVE = Assay(
+    endpoint=EndpointId("immunosuppressive"), assay="T-cell suppression", unit="units/mL", decimals=2
+)
 _DIFFERENTIATION = Assay(endpoint=EndpointId("differentiation"), assay="alizarin red", unit="OD405", decimals=4)
 _CORRELATION = 0.8
 
