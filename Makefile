@@ -79,7 +79,7 @@ lock:  ## Resolve the dependencies again (needs uv); no index lines, so that any
 	$(LOCK) --extra site --extra coordinator --extra dev pyproject.toml --output-file requirements.lock
 	@for role in coordinator site; do echo 'setuptools>=77' | $(LOCK) --extra $$role --constraint requirements.lock --no-annotate pyproject.toml - --output-file deploy/$$role.lock; done
 	echo 'ziglang>=0.13' | $(LOCK) - --output-file requirements-compiler.lock
-	echo 'ray>=2.40' | $(LOCK) --constraint requirements.lock --no-annotate - --output-file requirements-ray.lock
+	echo 'ray==2.55.*' | $(LOCK) --constraint requirements.lock --no-annotate - --output-file requirements-ray.lock
 
 clean:  ## Remove what was made here, the environment included.
 	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
