@@ -6,7 +6,6 @@ simulated secrets for pseudonyms, so that both runs give lots the same names: th
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -224,7 +223,6 @@ def main(study: Path | None, out: Path) -> None:
     """
     out.mkdir(parents=True)
     made = study or simulated_study(out / "study")
-    os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # for the processes to come: numba refuses a change in this one
     took = run_network_demo(made, out)
     for part, seconds in took.items():
         click.echo(f"{seconds:7.1f} s  {part}")
