@@ -140,6 +140,19 @@ def test_a_text_hidden_beside_the_arrays_is_found(folder: Path) -> None:
     assert done.exit_code == 1
     assert "beside its arrays" in done.stderr
     shown = _run("show", path)
+    assert shown.exit_code == 1
+    assert "found metadata" in shown.stderr
+
+
+def test_bytes_that_are_not_the_one_encoding_are_told(folder: Path) -> None:
+    path = folder / "a.atlas"
+    data = path.read_bytes()
+    header = int.from_bytes(data[:8], "little")
+    path.write_bytes((header + 8).to_bytes(8, "little") + data[8 : 8 + header] + b" " * 8 + data[8 + header :])
+    done = _run("verify", path)
+    assert done.exit_code == 1
+    assert "beside its arrays" in done.stderr
+    shown = _run("show", path)
     assert shown.exit_code == 0
     assert "something may lie beside it" in shown.stdout
 
