@@ -160,6 +160,9 @@ def analyse(data: StudyData, parameters: AnalysisParameters, *, threads: int = 2
         parameters.analysis,
         declared=parameters.study.plan_sha256 is not None,
     )
+    markers = analyse_markers(
+        data, parameters.modules.markers, parameters.analysis, parameters.endpoints, rows, threads=threads
+    )
     return ResultSet(
         study=parameters.study,
         endpoints=tuple(_endpoint_card(endpoint) for endpoint in parameters.endpoints),
@@ -173,10 +176,10 @@ def analyse(data: StudyData, parameters: AnalysisParameters, *, threads: int = 2
         validation=tuple(validation),
         warnings=(*_about_noise(data), *(warning for answer in answers for warning in answer.warnings)),
         comparability=compare_arms(data, parameters.modules.comparability, parameters.endpoints, parameters.cohorts),
-        specification=None if question is None else specify(data, question, associations),
-        markers=analyse_markers(
-            data, parameters.modules.markers, parameters.analysis, parameters.endpoints, rows, threads=threads
-        ),
+        specification=None
+        if question is None
+        else specify(data, question, associations, () if markers is None else markers.predictors),
+        markers=markers,
         potencies=potencies_together(
             parameters.endpoints, [answer.units for answer in answers], associations, data.clusters
         ),

@@ -11,6 +11,7 @@ from coordinator.home import CoordinatorHome
 from coordinator.modules.specification_question import threshold_text
 from coordinator.modules.specification_signing import (
     SPECIFICATION_LIMIT,
+    marker_place,
     open_specification,
     question_of,
     seal_specification,
@@ -39,6 +40,11 @@ COLUMNS: Final = ("what", "value")
 @click.option("--limit", type=click.FloatRange(0, min_open=True), help="Another limit of potency than the plan's.")
 @click.option("--cluster", help="Another cluster than the plan's, or than the discovery's lead.")
 @click.option(
+    "--marker",
+    metavar="GENE[@CLUSTER]",
+    help="A marker predictor of the plan: the share of its marker-high cells instead of a cluster's.",
+)
+@click.option(
     "--confidence", type=click.FloatRange(0.5, 1, min_open=True, max_open=True), help="Of the prediction bound."
 )
 @click.option("--out", type=_PATH, help="Where it goes; without: to the study, for `bundle` and `release-results`.")
@@ -51,14 +57,15 @@ def specify(
     endpoint: str | None,
     limit: float | None,
     cluster: str | None,
+    marker: str | None,
     confidence: float | None,
     out: Path | None,
     as_json: bool,  # noqa: FBT001 - click hands flags over
 ) -> None:
-    """Derive the release threshold of the functional cluster's share from a finished study, and sign it.
+    """Derive the release threshold of a share (of a cluster, or of marker-high cells) from a finished study; sign it.
 
     Without --home, STUDY is the folder of a run. The plan's own question is answered unless options ask another; the
-    specification then says that limit or cluster were chosen after the plan was signed. Exits with 1 if none exists.
+    specification then says that limit or share were chosen after the plan was signed. Exits with 1 if none exists.
     """
     if home_folder is not None and key_path is None and coordinator_key is None:
         home = CoordinatorHome(home_folder)
@@ -73,7 +80,14 @@ def specify(
     path = out or place / SPECIFICATION_FILE
     plan = open_plan(evidence.plan, believed)
     outcome = study_outcome(plan, evidence.roster, evidence.reports.items(), believed)
-    question = question_of(plan.message, endpoint=endpoint, limit=limit, cluster=cluster, confidence=confidence)
+    question = question_of(
+        plan.message,
+        endpoint=endpoint,
+        limit=limit,
+        cluster=cluster,
+        marker=None if marker is None else marker_place(plan.message, marker),
+        confidence=confidence,
+    )
     previous = _previous(path, believed)
     made = specification_of(plan, outcome, evidence.results, question, issued=datetime.now(UTC), previous=previous)
     unchanged = previous is not None and made == previous.message
@@ -89,7 +103,7 @@ def specify(
     for doubt in made.basis.doubts:
         click.echo(f"Doubt: {doubt}.")
     if not made.basis.declared:
-        click.echo("Limit, endpoint or cluster were chosen after the plan was signed.")
+        click.echo("Limit, endpoint or share were chosen after the plan was signed.")
     if unchanged:
         remark(f"{path} says so already; nothing was written")
     else:
@@ -107,7 +121,7 @@ def specification_rows(specification: Specification) -> list[tuple[str, str]]:
     side = "at least" if basis.side is Side.AT_LEAST else "at most"
     rows = [
         ("outcome", "specification" if basis.outcome is SpecificationOutcome.THRESHOLD else "indicative only"),
-        (f"share of {basis.cluster}", f"{side} {threshold_text(basis.threshold or 0.0)}"),
+        (f"share of {basis.share_of}", f"{side} {threshold_text(basis.threshold or 0.0)}"),
         ("the same from resampled data sets (95%)", _span(basis.threshold_low, basis.threshold_high)),
         ("resampled data sets without a threshold", _percent(basis.resamples_without)),
         ("false pass: passing lots below the limit", _rate(basis.false_pass)),

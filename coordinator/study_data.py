@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.modules.comparability import Arm
+from protocol.modules.markers import MarkerPredictor
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -44,8 +45,8 @@ class MarkerTable:
     """Moments of the plan's G genes by lot and cluster; ``cells`` is 0 where a cluster sent none.
 
     NaN where the lot's file lacks the gene. Where ``few``, too few cells express it to tell more, and the numbers are
-    what stands for them. ``high_clusters`` says of which cluster each of P predictors counts marker-high cells (None:
-    of the lot), between ``high_low`` and ``high_high``, -1 where that is not known.
+    what stands for them. ``high_clusters`` says of which cluster each of the P ``predictors`` counts marker-high cells
+    (None: of the lot), between ``high_low`` and ``high_high``, -1 where that is not known.
     """
 
     genes: tuple[str, ...]
@@ -55,6 +56,7 @@ class MarkerTable:
     sum_expm1: FloatArray  # (n_lots, n_clusters, G)
     nonzero: FloatArray  # (n_lots, n_clusters, G) cells
     few: BoolArray  # (n_lots, n_clusters, G)
+    predictors: tuple[MarkerPredictor, ...] = ()
     high_clusters: tuple[int | None, ...] = ()
     high_low: IntArray  # (n_lots, P)
     high_high: IntArray  # (n_lots, P)

@@ -222,9 +222,9 @@ class StudyPlan(Message):
         unknown = [each.endpoint for each in asked if each and all(each.endpoint != e.endpoint for e in self.endpoints)]
         if unknown:
             raise ValueError(f"modules: not an endpoint of the plan: {', '.join(unknown)}")
-        named = self.modules.specification and self.modules.specification.cluster
-        if named and named not in self.atlas.clusters:
-            raise ValueError(f"modules.specification.cluster: not in the atlas: {named}")
+        specification, predictors = self.modules.specification, () if markers is None else markers.predictors
+        if specification is not None and (misfit := specification.misfit(self.atlas.clusters, predictors)):
+            raise ValueError(misfit)
         if not any(cohort.role is CohortRole.DISCOVERY for cohort in self.cohorts):
             raise ValueError("cohorts: expected at least one with role discovery")
         return self

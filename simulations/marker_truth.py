@@ -79,6 +79,7 @@ def marker_table_of(
         sum_expm1=scaled * n + missing,
         nonzero=rng.binomial(n.astype(np.int64), share).astype(np.float64) + missing,
         few=np.zeros(mean.shape, dtype=np.bool_),
+        predictors=plan.predictors,
         high_clusters=(None,) * len(plan.predictors),
         high_low=np.full((n_lots, len(plan.predictors)), -1, dtype=np.int64),
         high_high=np.full((n_lots, len(plan.predictors)), -1, dtype=np.int64),

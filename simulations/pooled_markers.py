@@ -56,6 +56,7 @@ def pooled_markers(
         sum_expm1=sum_expm1,
         nonzero=nonzero,
         few=np.zeros(shape, dtype=np.bool_),
+        predictors=plan.predictors,
         high_clusters=tuple(None if each.cluster is None else clusters.index(each.cluster) for each in plan.predictors),
         high_low=high,
         high_high=high,

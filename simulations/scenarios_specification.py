@@ -1,19 +1,26 @@
-"""Scenarios of the specification module: one where a threshold exists, one with too few lots for it."""
+"""Scenarios of the specification module: a threshold of a cluster's share, or of a marker's; too few lots for one."""
 
 from dataclasses import replace
 from typing import Final
 
 from protocol.identifiers import EndpointId
 from protocol.modules.asked import Modules
-from protocol.modules.specification import SpecificationPlan
+from protocol.modules.markers import MarkerPredictor, MarkersPlan
+from protocol.modules.specification import MarkerPlace, SpecificationPlan
 from simulations.design import even_design
 from simulations.effect_size import slope_for_correlation
+from simulations.gene_panel import MARKER
 from simulations.scenario import Scenario, scenario_of
 from simulations.truth import Driver, Model
 
 _DRIVER = 3
 _LIMIT = 5.0  # times the reference standard: about one lot in four of these is weaker
 _ASKED = Modules(specification=SpecificationPlan(endpoint=EndpointId("vegf"), limit=_LIMIT))
+
+_BY_MARKER = Modules(
+    markers=MarkersPlan(genes=(MARKER,), predictors=(MarkerPredictor(gene=MARKER, threshold=2.3),)),
+    specification=SpecificationPlan(endpoint=EndpointId("vegf"), limit=_LIMIT, marker=MarkerPlace(gene=MARKER)),
+)
 
 
 def _model(correlation: float) -> Model:
@@ -30,6 +37,21 @@ def _specification() -> Scenario:
     return scenario_of(_specification, model=_model(0.9), blocks=even_design(sites=4, lots_per_site=8), modules=_ASKED)
 
 
+def _specification_by_marker() -> Scenario:
+    """LRRC75A-high cells, whichever cluster they are in, should give a threshold of their share in the lot.
+
+    Lots and new lots as in `specification`: cluster 3, the driver, expresses LRRC75A and the others little of it. How
+    much of one gene is seen differs from site to site more than a cluster's share does: where sites then part visibly
+    at the same share, the threshold is indicative.
+    """
+    return scenario_of(
+        _specification_by_marker,
+        model=_model(0.9),
+        blocks=even_design(sites=4, lots_per_site=8),
+        modules=_BY_MARKER,
+    )
+
+
 def _specification_small() -> Scenario:
     """No more than an indicative threshold should be given: r = .8 over 12 lots of 4 sites; often none exists."""
     return scenario_of(
@@ -37,5 +59,5 @@ def _specification_small() -> Scenario:
     )
 
 
-SPECIFICATION_SCENARIOS: Final = (_specification(), _specification_small())
+SPECIFICATION_SCENARIOS: Final = (_specification(), _specification_by_marker(), _specification_small())
 """In the order in which a reader meets them."""

@@ -56,6 +56,7 @@ def marker_table(plan: StudyPlan, reports: Sequence[LotReport]) -> MarkerTable |
         sum_expm1=sum_expm1,
         nonzero=nonzero,
         few=few,
+        predictors=asked.predictors,
         high_clusters=tuple(None if each.cluster is None else names.index(each.cluster) for each in asked.predictors),
         high_low=high[0],
         high_high=high[1],

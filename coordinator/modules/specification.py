@@ -1,9 +1,10 @@
-"""The specification of a study: which share of the functional cluster a lot needs, and how far to trust it.
+"""The specification of a study: which share of a cluster, or of marker-high cells, a lot needs, and how sure that is.
 
 Rules
 -----
-1. The cluster is the plan's, or else the lead that discovery found; where it found none there is no specification. The
-   side is that of the discovered association: more of the cluster where potency rises with it, less where it falls.
+1. The share is that of the plan's marker predictor or cluster, or else of the lead that discovery found; where it found
+   none there is no specification. The side is that of the discovered association: more of the share where potency rises
+   with it, less where it falls.
 2. The units are discovery's (donors). Sites are pooled: potency is relative to the run's reference where the plan says
    so, and what still parts the sites at the same share widens the bound. Where it parts them visibly, that is a doubt.
 3. A suppressed count is an interval. The threshold is the strictest of four readings: all at the middle, all low, all
@@ -21,9 +22,11 @@ from typing import Final
 import numpy as np
 
 from coordinator.modules.specification_question import Question, threshold_text
+from coordinator.modules.specification_shares import LotShares, UnitShares, shares_of_cluster, shares_of_marker
 from coordinator.report.edition import Edition
 from coordinator.study_data import FloatArray, StudyData
 from coordinator.units import Units, rows_of_cohorts, units_of
+from protocol.modules.markers_results import MarkerPredictorRow
 from protocol.modules.specification_results import (
     DecisionCounts,
     FittedLine,
@@ -33,7 +36,7 @@ from protocol.modules.specification_results import (
     SpecificationOutcome,
     SpecificationResults,
 )
-from protocol.plan import CohortRole
+from protocol.plan import Cohort, CohortRole
 from protocol.results import Association
 from shared.errors import DesignError
 from shared.statistics.specification import (
@@ -59,7 +62,12 @@ _RANGE_DIGITS: Final = 2
 _KEPT_DIGITS: Final = 10
 
 
-def specify(data: StudyData, question: Question, associations: Sequence[Association]) -> SpecificationResults:
+def specify(
+    data: StudyData,
+    question: Question,
+    associations: Sequence[Association],
+    predictors: Sequence[MarkerPredictorRow] = (),
+) -> SpecificationResults:
     """Return the specification that the discovery's lots bear out, or why there is none.
 
     Parameters
@@ -70,71 +78,59 @@ def specify(data: StudyData, question: Question, associations: Sequence[Associat
         What is asked.
     associations : sequence of Association
         Of the discovery, best first.
+    predictors : sequence of MarkerPredictorRow
+        Of the discovery, too.
     """
     own = [row for row in associations if row.endpoint == question.endpoint.endpoint]
     lead = next((row.cluster for row in own if row.significant), None)
-    cluster = question.asked.cluster or lead
-    if cluster is None:
+    cluster, marker = question.asked.cluster or lead, question.marker
+    if marker is not None and question.markers is not None:
+        shares = shares_of_marker(data, marker, minimum_cells=question.markers.minimum_cells)
+        of_endpoint = [row for row in predictors if row.endpoint == question.endpoint.endpoint]
+        rhos = [row.rho for row in of_endpoint if (row.gene, row.cluster) == (marker.gene, marker.cluster)]
+    elif cluster is not None:
+        shares = shares_of_cluster(data, cluster)
+        rhos = [row.rho for row in own if row.cluster == cluster]
+    else:
         return _none(question, "no-cluster", "the discovery found no cluster whose share follows potency")
     discovery = [cohort for cohort in question.cohorts if cohort.role is CohortRole.DISCOVERY]
-    column = data.clusters.index(cluster)
-    rows, _ = rows_of_cohorts(data, discovery)
-    units, _ = units_of(data, rows, question.endpoint, question.analysis.strata, [column])
-    readings = _Readings.of(data, units, column)
-    rho = next((row.rho for row in own if row.cluster == cluster), None)
+    units, without = _units(data, question, discovery, shares)
     found = _Found(
         question=question,
-        cluster=cluster,
+        shares=shares,
         units=units,
-        readings=readings,
+        lots_without=without,
+        readings=shares.of_units(units),
         unassigned_limit=_unassigned_limit(data, units),
     )
     try:
-        line = fit_line(readings.middle, units.potency)
+        line = fit_line(found.readings.middle, units.potency)
     except DesignError as error:
         return found.none(error.code, str(error))
-    rises = line.slope > 0 if rho is None else rho > 0
-    return found.threshold(data, line, column, rises=rises)
+    rho = next(iter(rhos), None)
+    return found.threshold(data, line, rises=line.slope > 0 if rho is None else rho > 0)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Readings:
-    """The units' shares at the middle, and at the ends, of what suppression leaves open; each ``(n,)``."""
-
-    low: FloatArray
-    middle: FloatArray
-    high: FloatArray
-    suppressed_lots: int
-
-    @classmethod
-    def of(cls, data: StudyData, units: Units, column: int) -> "_Readings":
-        low, high = data.counts_low[:, column], data.counts_high[:, column]
-        least = low / np.maximum(data.totals_high, 1)
-        most = np.minimum(high / np.maximum(data.totals_low, 1), 1.0)
-        return cls(
-            low=np.array([least[members].mean() for members in units.lots]),
-            middle=units.parts[:, column],
-            high=np.array([most[members].mean() for members in units.lots]),
-            suppressed_lots=int((low[units.rows] != high[units.rows]).sum()),
-        )
-
-    def each(self, potency: FloatArray, *, rises: bool) -> tuple[FloatArray, ...]:
-        """Return the readings that a threshold must stand."""
-        if not self.suppressed_lots:
-            return (self.middle,)
-        potent = potency >= np.median(potency)
-        weakest = np.where(potent == rises, self.low, self.high)
-        return self.middle, self.low, self.high, weakest
+def _units(
+    data: StudyData, question: Question, cohorts: Sequence[Cohort], shares: LotShares, tissues: Sequence[str] = ()
+) -> tuple[Units, int]:
+    """Return the units of the lots that have the share, of ``tissues`` or of all; and how many lots have none."""
+    rows, _ = rows_of_cohorts(data, cohorts)
+    rows = [row for row in rows if not tissues or data.tissues[row] in tissues]
+    known = [row for row in rows if shares.known[row]]
+    units, _ = units_of(data, known, question.endpoint, question.analysis.strata, ())
+    return units, len(rows) - len(known)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Found:
-    """What is known once the cluster is."""
+    """What is known once the share is."""
 
     question: Question
-    cluster: str
+    shares: LotShares
     units: Units
-    readings: _Readings
+    lots_without: int
+    readings: UnitShares
     unassigned_limit: float | None
 
     def none(
@@ -142,21 +138,20 @@ class _Found:
     ) -> SpecificationResults:
         return _none(self.question, code, why).model_copy(
             update={
-                "cluster": self.cluster,
                 "line": None if line is None else _kept_line(line),
                 "seen": seen,
                 **self._over(),
             }
         )
 
-    def threshold(self, data: StudyData, line: Line, column: int, *, rises: bool) -> SpecificationResults:
+    def threshold(self, data: StudyData, line: Line, *, rises: bool) -> SpecificationResults:
         """Return the threshold with its rates, or why there is none."""
         asked, units, shares = self.question.asked, self.units, self.readings.middle
         limit, confidence = log(asked.limit), asked.confidence
         low = _rounded(float(shares.min()), _RANGE_DIGITS, up=True)
         high = _rounded(float(shares.max()), _RANGE_DIGITS, up=False)
         if low >= high:
-            return self.none("no-variation", f"the lots' shares of {self.cluster} hardly differ", line)
+            return self.none("no-variation", f"the lots' shares of {self.shares.name} hardly differ", line)
         seen = ShareRange(low=low, high=high)
         strictest, reason = self._strictest(limit, low, high, rises=rises)
         if isnan(strictest):
@@ -170,7 +165,7 @@ class _Found:
             confidence=confidence,
             rises=rises,
             draws=RESAMPLES,
-            entropy=named_seed(self.question.analysis.seed, asked.endpoint, self.cluster, "specification"),
+            entropy=named_seed(self.question.analysis.seed, asked.endpoint, self.shares.name, "specification"),
         )
         doubts = self._doubts(shares)
         outcome = SpecificationOutcome.INDICATIVE if doubts else SpecificationOutcome.THRESHOLD
@@ -184,7 +179,6 @@ class _Found:
             outcome=outcome,
             sentence=self._sentence(outcome, strictest, rises=rises),
             doubts=doubts,
-            cluster=self.cluster,
             side=Side.AT_LEAST if rises else Side.AT_MOST,
             threshold=strictest,
             threshold_low=thresholds[0],
@@ -198,17 +192,22 @@ class _Found:
             passing=_kept(rates.passing),
             share_tolerance=_kept(line.share_mean - factor if rises else line.share_mean + factor),
             discovery=_counts(units, shares, strictest, limit, rises=rises),
-            validation=self._validation(data, column, strictest, limit, rises=rises),
+            validation=self._validation(data, strictest, limit, rises=rises),
         ).model_copy(update=self._over())
 
     def _over(self) -> dict[str, object]:
         units = self.units
+        markers = self.question.markers
         return {
+            "cluster": self.shares.cluster,
+            "marker": self.shares.marker,
+            "marker_minimum_cells": 0 if self.shares.marker is None or markers is None else markers.minimum_cells,
             "n_lots": units.n_lots,
             "n_units": len(units.lots),
             "n_sites": len(set(units.sites)),
             "tissues": tuple(sorted(set(units.tissues))),
             "suppressed_lots": self.readings.suppressed_lots,
+            "lots_without": self.lots_without,
             "unassigned_limit": self.unassigned_limit,
         }
 
@@ -216,7 +215,7 @@ class _Found:
         """Return the strictest threshold of all readings, rounded; or NaN and the reason why there is none."""
         confidence = self.question.asked.confidence
         found = []
-        for shares in self.readings.each(self.units.potency, rises=rises):
+        for shares in self.readings.readings(self.units.potency, rises=rises):
             if np.ptp(shares) == 0:
                 return float("nan"), "no-variation"
             line = fit_line(shares, self.units.potency)
@@ -233,13 +232,13 @@ class _Found:
         if reason == "limit-not-reached":
             return (
                 f"within the shares seen ({threshold_text(seen.low)} to {threshold_text(seen.high)}) no lot of so "
-                f"{'large' if rises else 'small'} a share of {self.cluster} can be expected, with "
+                f"{'large' if rises else 'small'} a share of {self.shares.name} can be expected, with "
                 f"{self.question.asked.confidence:.0%} confidence, to reach {self.question.limit_text}"
             )
         if reason == "no-variation":
-            return f"with suppressed counts the lots' shares of {self.cluster} may all be equal"
+            return f"with suppressed counts the lots' shares of {self.shares.name} may all be equal"
         return (
-            f"the share of {self.cluster} is not shown to predict the potency of a lot: the slope's own "
+            f"the share of {self.shares.name} is not shown to predict the potency of a lot: the slope's own "
             f"{self.question.asked.confidence:.0%} bound holds 0"
         )
 
@@ -263,26 +262,20 @@ class _Found:
 
     def _sentence(self, outcome: SpecificationOutcome, threshold: float, *, rises: bool) -> str:
         what = (
-            f"at {'least' if rises else 'most'} {threshold_text(threshold)} of a lot's cells in {self.cluster} "
-            f"predicts a potency of at least {self.question.limit_text} with {self.question.asked.confidence:.0%} "
-            "confidence"
+            f"at {'least' if rises else 'most'} {threshold_text(threshold)} {self.shares.counted_text} predicts a "
+            f"potency of at least {self.question.limit_text} with {self.question.asked.confidence:.0%} confidence"
         )
         if outcome is SpecificationOutcome.INDICATIVE:
             return f"Indicative, not a specification: {what}."
         return f"{what[0].upper()}{what[1:]}."
 
-    def _validation(
-        self, data: StudyData, column: int, threshold: float, limit: float, *, rises: bool
-    ) -> DecisionCounts | None:
+    def _validation(self, data: StudyData, threshold: float, limit: float, *, rises: bool) -> DecisionCounts | None:
         """Return what becomes of the validation lots of the tissues that the threshold speaks for."""
         cohorts = [cohort for cohort in self.question.cohorts if cohort.role is CohortRole.VALIDATION]
-        rows, _ = rows_of_cohorts(data, cohorts)
-        tissues = set(self.units.tissues)
-        rows = [row for row in rows if data.tissues[row] in tissues]
-        new, _ = units_of(data, rows, self.question.endpoint, self.question.analysis.strata, [column])
+        new, _ = _units(data, self.question, cohorts, self.shares, self.units.tissues)
         if not new.lots:
             return None
-        return _counts(new, new.parts[:, column], threshold, limit, rises=rises)
+        return _counts(new, self.shares.of_units(new).middle, threshold, limit, rises=rises)
 
 
 def _unassigned_limit(data: StudyData, units: Units) -> float | None:

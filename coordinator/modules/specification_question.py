@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protocol.modules.asked import Modules
+from protocol.modules.markers import MarkerPredictor, MarkersPlan
 from protocol.modules.specification import SpecificationPlan
 from protocol.plan import AnalysisPlan, Cohort, Endpoint, Normalisation
 
@@ -15,12 +16,12 @@ class Question:
     Attributes
     ----------
     asked : SpecificationPlan
-        Limit, endpoint, cluster and confidence.
+        Limit, endpoint, cluster or marker, and confidence.
     declared : bool
         Whether the signed plan has it so.
     endpoint : Endpoint
         The endpoint that ``asked`` names.
-    cohorts, analysis
+    cohorts, analysis, markers
         Of the study's plan.
     """
 
@@ -29,6 +30,14 @@ class Question:
     endpoint: Endpoint
     cohorts: tuple[Cohort, ...]
     analysis: AnalysisPlan
+    markers: MarkersPlan | None = None
+
+    @property
+    def marker(self) -> MarkerPredictor | None:
+        """The predictor of the plan that ``asked`` names."""
+        place = self.asked.marker
+        predictors = () if self.markers is None else self.markers.predictors
+        return None if place is None else next(each for each in predictors if place.names(each))
 
     @property
     def limit_text(self) -> str:
@@ -49,7 +58,14 @@ def asked_by(
     if asked is None:
         return None
     endpoint = next(each for each in endpoints if each.endpoint == asked.endpoint)
-    return Question(asked=asked, declared=declared, endpoint=endpoint, cohorts=cohorts, analysis=analysis)
+    return Question(
+        asked=asked,
+        declared=declared,
+        endpoint=endpoint,
+        cohorts=cohorts,
+        analysis=analysis,
+        markers=modules.markers,
+    )
 
 
 def limit_text(limit: float, endpoint: Endpoint) -> str:

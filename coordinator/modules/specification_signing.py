@@ -17,7 +17,7 @@ from protocol.codec import encode, sha256
 from protocol.envelopes import PayloadType, envelope_limit, seal
 from protocol.identifiers import instant
 from protocol.modules.signed_specification import Specification
-from protocol.modules.specification import SpecificationPlan
+from protocol.modules.specification import MarkerPlace, SpecificationPlan
 from protocol.modules.specification_results import SpecificationOutcome, SpecificationResults
 from protocol.plan import StudyPlan
 from protocol.results import ResultSet
@@ -35,6 +35,7 @@ def question_of(
     endpoint: str | None = None,
     limit: float | None = None,
     cluster: str | None = None,
+    marker: MarkerPlace | None = None,
     confidence: float | None = None,
 ) -> Question:
     """Return what a specification is asked for: the plan's own question, unless something else is given.
@@ -42,14 +43,19 @@ def question_of(
     Raises
     ------
     InputError
-        If the plan asks for no specification and no limit is given, or it has no such endpoint or cluster.
+        If the plan asks for no specification and no limit is given, both cluster and marker are given, or the plan has
+        no such endpoint, cluster or marker predictor.
     """
+    if cluster is not None and marker is not None:
+        raise InputError("expected --cluster or --marker, found both", hint="a specification is about one share")
     declared = asked_by(plan.modules, plan.endpoints, plan.cohorts, plan.analysis)
-    given = {"endpoint": endpoint, "limit": limit, "cluster": cluster, "confidence": confidence}
+    given = {"endpoint": endpoint, "limit": limit, "cluster": cluster, "marker": marker, "confidence": confidence}
     changed = {name: value for name, value in given.items() if value is not None}
     if declared is not None and all(getattr(declared.asked, name) == value for name, value in changed.items()):
         return declared
-    base = {} if declared is None else declared.asked.model_dump()
+    base = {} if declared is None else dict(declared.asked)
+    if cluster is not None or marker is not None:  # another share than the plan's
+        base |= {"cluster": None, "marker": None}
     if "endpoint" not in base and endpoint is None and len(plan.endpoints) == 1:
         base["endpoint"] = plan.endpoints[0].endpoint
     lacking = [name for name in ("endpoint", "limit") if name not in base | changed]
@@ -68,7 +74,37 @@ def question_of(
         known = ", ".join(plan.atlas.clusters)
         raise InputError(f"--cluster: expected a cluster of the atlas ({known}), found {cluster}")
     asked = SpecificationPlan.model_validate(base | changed)
-    return Question(asked=asked, declared=False, endpoint=of_plan, cohorts=plan.cohorts, analysis=plan.analysis)
+    predictors = () if plan.modules.markers is None else plan.modules.markers.predictors
+    if misfit := asked.misfit(plan.atlas.clusters, predictors):
+        raise InputError(misfit, hint="only a share that the signed plan counts can be asked about")
+    return Question(
+        asked=asked,
+        declared=False,
+        endpoint=of_plan,
+        cohorts=plan.cohorts,
+        analysis=plan.analysis,
+        markers=plan.modules.markers,
+    )
+
+
+def marker_place(plan: StudyPlan, text: str) -> MarkerPlace:
+    """Return which of a plan's marker predictors ``text`` names: GENE where it has one, or GENE@CLUSTER.
+
+    Raises
+    ------
+    InputError
+        If it names none, or a gene with several.
+    """
+    predictors = () if plan.modules.markers is None else plan.modules.markers.predictors
+    places = [MarkerPlace(gene=each.gene, cluster=each.cluster) for each in predictors]
+    named = [each for each in places if text in {each.gene, f"{each.gene}@{each.cluster}"}]
+    if len(named) != 1:
+        known = ", ".join(f"{each.gene}@{each.cluster}" if each.cluster else each.gene for each in places) or "none"
+        raise InputError(
+            f"--marker: expected one marker predictor of the plan ({known}), found {text}",
+            hint="give GENE, or GENE@CLUSTER where the gene has several",
+        )
+    return named[0]
 
 
 def study_outcome(
@@ -232,7 +268,8 @@ def with_envelope(results: ResultSet, envelope: bytes, specification: Specificat
 def _basis(outcome: Outcome, question: Question) -> SpecificationResults:
     if question.declared and outcome.results.specification is not None:
         return outcome.results.specification
-    return specify(outcome.data, question, outcome.results.associations)
+    markers = outcome.results.markers
+    return specify(outcome.data, question, outcome.results.associations, () if markers is None else markers.predictors)
 
 
 def _asked(said: Specification, plan: StudyPlan) -> Question:
@@ -244,6 +281,7 @@ def _asked(said: Specification, plan: StudyPlan) -> Question:
         endpoint=basis.endpoint,
         limit=basis.limit,
         cluster=basis.cluster,
+        marker=None if basis.marker is None else MarkerPlace(gene=basis.marker.gene, cluster=basis.marker.cluster),
         confidence=basis.confidence,
     )
     if own.declared:

@@ -8,6 +8,7 @@ from math import log
 
 import numpy as np
 
+from coordinator.modules.specification_shares import LotShares, shares_of_cluster, shares_of_marker
 from coordinator.report.contents import (
     Cell,
     CellState,
@@ -21,7 +22,7 @@ from coordinator.report.contents import (
 )
 from coordinator.report.lots import LotView
 from coordinator.report.numbering import Numbering
-from coordinator.report.rounding import measure_text, share_text
+from coordinator.report.rounding import measure_text, share_interval_text, share_text
 from coordinator.report.specification_figure import SpecificationPoint, specification_drawing
 from protocol.modules.specification_results import (
     DecisionCounts,
@@ -63,7 +64,7 @@ def specification_section(view: LotView, results: ResultSet, numbering: Numberin
         blocks.append(_figure(view, found, card))
         if view.discovery_shown():
             blocks += ["What line and bound say at shares over the range:", _line_table(found, card)]
-    if found.cluster is not None:
+    if found.cluster is not None or found.marker is not None:
         blocks += ["What the specification asks, and what it rests on:", _basis_table(found, card)]
     blocks += _remarks(found)
     return ModuleSection(
@@ -110,23 +111,22 @@ def _rate(rate: RateRange | None) -> str:
 
 
 def _figure(view: LotView, found: SpecificationResults, card: EndpointCard) -> ModuleFigure:
-    column = view.data.clusters.index(str(found.cluster))
-    potency = view.log_potency[card.endpoint]
-    rows = [row for row in view.discovery_shown() if not np.isnan(potency[row])]
+    shares, potency = _shares(view, found), view.log_potency[card.endpoint]
+    rows = [row for row in view.discovery_shown() if not np.isnan(potency[row]) and shares.known[row]]
     points = tuple(
         SpecificationPoint(
             lot=view.number(row),
             label=view.labels[row],
             site=view.site_mark(row),
-            share_low=view.share_bounds(row, column)[0],
-            share_high=view.share_bounds(row, column)[1],
+            share_low=100 * float(shares.low[row]),
+            share_high=100 * float(shares.high[row]),
             potency=float(potency[row]),
         )
         for row in rows
     )
     shown = "Lots are single marks." if rows else "This edition shows no single lot; line and bound are of all lots."
     return ModuleFigure(
-        title=f"Share of {found.cluster} against {card.assay}, with the bound that sets the threshold",
+        title=f"Share of {found.share_of} against {card.assay}, with the bound that sets the threshold",
         finding=None,
         sentences=(
             (
@@ -139,27 +139,48 @@ def _figure(view: LotView, found: SpecificationResults, card: EndpointCard) -> M
                 found,
                 points,
                 view.sites,
-                x_label=f"share of {found.cluster} (% of the lot's cells)",
+                x_label=f"share of {found.share_of} (% of {_cells(found)})",
                 y_label=_potency_label(card),
                 description=found.sentence,
             ),
         ),
-        table=_lots_table(view, found, card, rows, column) if rows else _line_table(found, card),
+        table=_lots_table(view, found, card, rows, shares) if rows else _line_table(found, card),
         legend=tuple(sorted({point.site for point in points})),
     )
+
+
+def _shares(view: LotView, found: SpecificationResults) -> LotShares:
+    """Return the share of every lot, as the specification took it."""
+    if found.marker is None:
+        return shares_of_cluster(view.data, str(found.cluster))
+    return shares_of_marker(view.data, found.marker, minimum_cells=found.marker_minimum_cells)
+
+
+def _cells(found: SpecificationResults) -> str:
+    """Return what the share is a part of."""
+    if found.marker is None or found.marker.cluster is None:
+        return "the lot's cells"
+    return f"the lot's cells in {found.marker.cluster}"
 
 
 def _potency_label(card: EndpointCard) -> str:
     return f"{card.assay} ({'times the reference' if 'relative' in card.scale else card.unit})"
 
 
-def _lots_table(view: LotView, found: SpecificationResults, card: EndpointCard, rows: list[int], column: int) -> Table:
+def _lots_table(
+    view: LotView, found: SpecificationResults, card: EndpointCard, rows: list[int], shares: LotShares
+) -> Table:
+    def share(row: int) -> Cell:
+        low, high = 100 * float(shares.low[row]), 100 * float(shares.high[row])
+        exact = CellState.ZERO if low == 0 else CellState.PLAIN
+        state = CellState.SUPPRESSED if shares.suppressed[row] else exact
+        return Cell(share_interval_text(low, high), state, (low + high) / 2)
+
     def result(row: int) -> Cell:
         if found.threshold is None or found.side is None:
             return Cell("no threshold", CellState.NO_VALUE)
-        low, high = view.share_bounds(row, column)
-        share = (low + high) / 200
-        passes = share >= found.threshold if found.side is Side.AT_LEAST else share <= found.threshold
+        middle = (shares.low[row] + shares.high[row]) / 2
+        passes = middle >= found.threshold if found.side is Side.AT_LEAST else middle <= found.threshold
         sufficient = view.log_potency[card.endpoint][row] >= log(found.limit)
         return Cell(f"{'✓ passes' if passes else '✕ fails'}, {'sufficient' if sufficient else 'too weak'}")
 
@@ -169,7 +190,7 @@ def _lots_table(view: LotView, found: SpecificationResults, card: EndpointCard, 
         columns=(
             Column("Lot"),
             Column("Site"),
-            Column(f"Share of {found.cluster}", numeric=True),
+            Column(f"Share of {found.share_of}", numeric=True),
             Column(_potency_label(card), numeric=True),
             Column("Held to the threshold"),
         ),
@@ -178,7 +199,7 @@ def _lots_table(view: LotView, found: SpecificationResults, card: EndpointCard, 
                 (
                     Cell(view.names[row]),
                     Cell(view.data.sites[row]),
-                    view.share_cell(row, column),
+                    share(row),
                     _potency_cell(float(view.log_potency[card.endpoint][row])),
                     result(row),
                 ),
@@ -204,7 +225,7 @@ def _line_table(found: SpecificationResults, card: EndpointCard) -> Table:
         identifier="specification-line",
         caption="Expected potency and its lower bound by share",
         columns=(
-            Column(f"Share of {found.cluster} (%)", numeric=True),
+            Column(f"Share of {found.share_of} (%)", numeric=True),
             Column(f"Expected {_potency_label(card)}", numeric=True),
             Column(f"Lower bound of a lot, {found.confidence:.0%}", numeric=True),
             Column(f"Chance that a lot misses {found.limit:g}", numeric=True),
@@ -230,7 +251,7 @@ def _basis_table(found: SpecificationResults, card: EndpointCard) -> Table:
         ("Limit of potency", f"{found.limit:g} {'× reference' if 'relative' in card.scale else card.unit}"),
         ("Confidence for each lot", f"{found.confidence:.0%}, one-sided"),
         ("Declared in the plan", "yes" if found.declared else "no: it stands in no plan that was signed before"),
-        ("Share", str(found.cluster)),
+        ("Share", _share_fact(found)),
         ("Threshold", "none" if found.threshold is None else f"{side} {100 * found.threshold:.4g}%"),
         ("Shares seen (rounded inward)", "–" if seen is None else f"{100 * seen.low:.3g}% to {100 * seen.high:.3g}%"),
         ("Rests on", _n(found)),
@@ -254,6 +275,15 @@ def _basis_table(found: SpecificationResults, card: EndpointCard) -> Table:
     )
 
 
+def _share_fact(found: SpecificationResults) -> str:
+    if found.marker is None:
+        return found.share_of
+    return (
+        f"{found.share_of}: log1p of 10,000 counts / library size is {found.marker.threshold:g} or more; of at least "
+        f"{found.marker_minimum_cells} cells"
+    )
+
+
 def _remarks(found: SpecificationResults) -> list[str]:
     remarks = []
     if found.discovery is not None:
@@ -262,8 +292,13 @@ def _remarks(found: SpecificationResults) -> list[str]:
         remarks.append(f"Validation lots of the same tissue, which set nothing: {_counts(found.validation)}.")
     if found.suppressed_lots:
         remarks.append(
-            f"{found.suppressed_lots} lots have a suppressed count of {found.cluster}: the threshold is the strictest "
+            f"{found.suppressed_lots} lots have a suppressed count of {found.share_of}: the threshold is the strictest "
             "of four readings of them (middle, all low, all high, and the one that weakens the association most)."
+        )
+    if found.lots_without:
+        remarks.append(
+            f"{found.lots_without} lots are not in it: their share of {found.share_of} is not known, or of fewer than "
+            f"{found.marker_minimum_cells} cells."
         )
     return remarks
 

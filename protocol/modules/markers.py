@@ -33,6 +33,11 @@ class MarkerPredictor(Message):
         """How people name it."""
         return f"{self.gene} >= {self.threshold:g} in {self.cluster or 'the lot'}"
 
+    @property
+    def cells_text(self) -> str:
+        """What the share is of, in words."""
+        return f"{self.gene}-high cells in {self.cluster or 'the lot'}"
+
 
 class MarkersPlan(Message):
     """Which genes, from how many cells on, and which shares of marker-high cells are tested against potency.

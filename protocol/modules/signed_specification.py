@@ -14,8 +14,9 @@ from protocol.plan import AtlasReference, QualityLimits
 
 
 class Specification(Message):
-    """A threshold of a cluster's share for release, with its basis; version 1 is the first of a study.
+    """A threshold of a share for release, with its basis; version 1 is the first of a study.
 
+    The share is a cluster's, or that of marker-high cells: ``basis`` then holds gene, cluster and threshold.
     ``quality`` are the limits that the study held its lots to: a lot outside them cannot be judged. ``supersedes`` is
     the hash of the payload of the version before.
     """
@@ -38,12 +39,15 @@ class Specification(Message):
     @model_validator(mode="after")
     def _the_basis_has_a_threshold(self) -> Self:
         basis = self.basis
-        if basis.outcome is SpecificationOutcome.NONE or None in {basis.threshold, basis.cluster, basis.side}:
-            raise ValueError("basis: expected a threshold with its cluster and side, found none")
+        if basis.outcome is SpecificationOutcome.NONE or None in {basis.threshold, basis.side}:
+            raise ValueError("basis: expected a threshold with its side, found none")
+        if (basis.cluster is None) == (basis.marker is None):
+            raise ValueError("basis: expected a cluster or a marker, found both or none")
         if basis.seen is None or basis.line is None:
             raise ValueError("basis: expected the range seen and the line, found none")
-        if basis.cluster not in self.atlas.clusters:
-            raise ValueError("basis.cluster: not in the atlas")
+        cluster = basis.cluster if basis.marker is None else basis.marker.cluster
+        if cluster is not None and cluster not in self.atlas.clusters:
+            raise ValueError("basis: expected a cluster of the atlas, found another")
         if basis.envelope is not None:
             raise ValueError("basis.envelope: a specification holds no other")
         if (self.version == 1) != (self.supersedes is None):

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from protocol.identifiers import EndpointSlug, Label
 from protocol.message import Message
+from protocol.modules.markers import MarkerPredictor
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Rate = Annotated[float, Field(ge=0, le=1)] | None
@@ -73,8 +74,10 @@ class SpecificationResults(Message):
     the thresholds of resampled data sets; ``resamples_without`` is the part of them that have none.
     ``share_tolerance`` bounds the shares of 90% of such lots, with 95% confidence, on the failing side.
     ``unassigned_limit`` is the share of unassigned cells that 99% of such lots stay below. ``declared`` is false where
-    limit, endpoint or cluster were chosen after the plan was signed. ``envelope`` is the signed specification, where
-    one was released with the results.
+    limit, endpoint or share were chosen after the plan was signed. ``envelope`` is the signed specification, where
+    one was released with the results. The share is that of ``cluster``, or, with ``cluster`` null, of the cells that
+    ``marker`` counts among those of its own cluster (or of the lot), at least ``marker_minimum_cells`` of them;
+    ``lots_without`` lots have no such share.
     """
 
     endpoint: EndpointSlug
@@ -86,6 +89,8 @@ class SpecificationResults(Message):
     sentence: str
     doubts: tuple[str, ...] = ()
     cluster: Label | None = None
+    marker: MarkerPredictor | None = None
+    marker_minimum_cells: _Count = 0
     side: Side | None = None
     threshold: _Share | None = None
     threshold_low: _Share | None = None
@@ -104,6 +109,12 @@ class SpecificationResults(Message):
     n_sites: _Count = 0
     tissues: tuple[Label, ...] = ()
     suppressed_lots: _Count = 0
+    lots_without: _Count = 0
     discovery: DecisionCounts | None = None
     validation: DecisionCounts | None = None
     envelope: Annotated[str, Field(max_length=131_072)] | None = None
+
+    @property
+    def share_of(self) -> str:
+        """What the share is of, in words: a cluster, or the cells that a marker counts."""
+        return str(self.cluster) if self.marker is None else self.marker.cells_text

@@ -189,16 +189,18 @@ def map_site_lots(
 def _with_moments(
     source: CellSource, atlas: Atlas, markers: MarkersPlan, lots: Sequence[LotMapping], threads: int | None
 ) -> list[LotMapping]:
-    cells = [
-        LotCells(
-            rows=np.flatnonzero(lot.kept) if lot.mapping.rows is None else lot.mapping.rows[lot.kept],
-            labels=lot.mapping.label[lot.kept],
-            libraries=lot.mapping.quality.total_counts[lot.kept],
-        )
-        for lot in lots
-    ]
+    cells = [lot_cells(lot) for lot in lots]
     moments = marker_moments(source, atlas, markers, cells, threads=thread_count(threads))
     return [replace(lot, markers=found) for lot, found in zip(lots, moments, strict=True)]
+
+
+def lot_cells(lot: LotMapping) -> LotCells:
+    """Return which of the file's cells are the lot's after QC, for a second pass over it."""
+    return LotCells(
+        rows=np.flatnonzero(lot.kept) if lot.mapping.rows is None else lot.mapping.rows[lot.kept],
+        labels=lot.mapping.label[lot.kept],
+        libraries=lot.mapping.quality.total_counts[lot.kept],
+    )
 
 
 def cell_owners(source: CellSource, lots: Sequence[Lot]) -> NDArray[np.int32]:

@@ -6,6 +6,7 @@ the user names. Exit codes of ``qualify``: 0 the lot meets it, 1 it does not or 
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -118,7 +119,8 @@ def qualify(
     known = read_records(path)
     file = LotFile(path=cells, where=tuple(each for text in where for each in parse_where(text)), layer=layer)
     judged = _judge(file, reference, believed, name=name, day=day, tissue=tissue, threads=threads)
-    past = of_the_same_kind(known, cluster=judged.record.cluster, atlas_sha256=digest)
+    record = judged.record
+    past = of_the_same_kind(known, cluster=record.cluster, atlas_sha256=digest, marker=record.marker)
     view = qualification_view(
         LotCard(lot=name, made=day, product=product, file=cells.name, cells_sha256=judged.record.cells_sha256),
         judged.facts,
@@ -163,7 +165,7 @@ def monitor(
 ) -> None:
     """Chart the site's qualified lots over time: control limits from 20 lots on, and whether the share drifts.
 
-    Everything stays here. Lots of another cluster or atlas than the latest, and lots whose share was not certain, are
+    Everything stays here. Lots of another share or atlas than the latest, and lots whose share was not certain, are
     left out, and said to be.
     """
     from site_agent.qualification.monitor_view import monitor_view  # noqa: PLC0415 - only this command needs it
@@ -179,11 +181,12 @@ def monitor(
             f"{path}: expected the record of at least one lot, found none",
             hint="qualify lots first: crosslot-site qualify --help",
         )
-    kind = (known[-1].cluster, known[-1].atlas_sha256) if message is None else _kind(message)
-    charted = with_a_sound_share(of_the_same_kind(known, cluster=kind[0], atlas_sha256=kind[1]))
+    kind = known[-1] if message is None else message.basis
+    digest = known[-1].atlas_sha256 if message is None else message.atlas.sha256
+    charted = with_a_sound_share(of_the_same_kind(known, cluster=kind.cluster, atlas_sha256=digest, marker=kind.marker))
     if not charted:
         raise InputError(
-            f"{path}: expected lots that were qualified for {kind[0]} of this specification's atlas, found none",
+            f"{path}: expected lots that were qualified for {kind.share_of} of this specification's atlas, found none",
             hint="qualify lots by this specification first",
         )
     view = monitor_view(charted, message)
@@ -211,7 +214,7 @@ def monitor(
         print_table(view.heading, MONITOR_COLUMNS, rows)
         click.echo(f"{view.word}. {view.headline}")
     if len(known) > len(charted):
-        remark(f"{len(known) - len(charted)} lots are left out: of another cluster or atlas, or not judged")
+        remark(f"{len(known) - len(charted)} lots are left out: of another share or atlas, or not judged")
     remark(f"wrote {out}. Nothing was sent.")
 
 
@@ -276,10 +279,11 @@ def _judge(
         specification_version=believed.message.version,
         atlas_sha256=believed.message.atlas.sha256,
         cells_sha256=_digest(file_sha256(file.path)),
-        cluster=str(believed.message.basis.cluster),
+        cluster=believed.message.basis.cluster,
+        marker=believed.message.basis.marker,
         cells=facts.cells,
         gene_coverage=facts.gene_coverage,
-        share=facts.share,
+        share=None if isnan(facts.share) else facts.share,
         share_low=facts.share_low,
         share_high=facts.share_high,
         unassigned_share=facts.unassigned_share,
@@ -326,10 +330,6 @@ def _key(home: Path | None, key: Path | None) -> VerifyingKey:
 
 def _records_path(records: Path | None, home: Path | None) -> Path:
     return records or (Path() if home is None else home) / RECORDS_FILE
-
-
-def _kind(specification: Specification) -> tuple[str, str]:
-    return str(specification.basis.cluster), specification.atlas.sha256
 
 
 def _name(text: str) -> str:

@@ -1,13 +1,20 @@
 """The criteria of a qualification as strips: value, uncertainty, limit, past lots, and the result in words."""
 
 from collections.abc import Sequence
-from math import exp
+from math import exp, isnan
 from typing import Final
 
 from protocol.modules.signed_specification import Specification
 from protocol.modules.specification_results import Side
 from shared.pages.rounding import share_text
-from site_agent.qualification.judgement import Judgement, LotFacts, ReasonCode, exact_share, threshold_of
+from site_agent.qualification.judgement import (
+    NO_SHARE,
+    Judgement,
+    LotFacts,
+    ReasonCode,
+    exact_share,
+    threshold_of,
+)
 from site_agent.qualification.records import QualifiedLot
 from site_agent.qualification.strips import Strip
 
@@ -25,22 +32,23 @@ def criteria_strips(
     at_least, threshold = basis.side is Side.AT_LEAST, threshold_of(specification)
     meets = facts.share >= threshold if at_least else facts.share <= threshold
     share_result = MET if meets else NOT_MET
-    if codes & {ReasonCode.BEYOND_RANGE, ReasonCode.SENSITIVE_SHARES}:
+    if codes & {ReasonCode.BEYOND_RANGE, ReasonCode.SENSITIVE_SHARES, *NO_SHARE}:
         share_result = NOT_JUDGED
     interval = _interval(facts)
+    percents = [each.percent for each in past if each.share is not None]
     most = basis.unassigned_limit
     return (
         Strip(
-            name=f"Share of {basis.cluster} (%)",
+            name=f"Share of {basis.share_of} (%)",
             note=f"{facts.interval_confidence:.0%} interval {interval}" if interval else "interval not known",
-            value=100 * facts.share,
+            value=None if isnan(facts.share) else 100 * facts.share,
             low=None if facts.share_low is None else 100 * facts.share_low,
             high=None if facts.share_high is None else 100 * facts.share_high,
             limit=100 * threshold,
             limit_text=f"{'at least' if at_least else 'at most'} {100 * threshold:.4g}%",
             at_least=at_least,
             seen=None if basis.seen is None else (100 * basis.seen.low, 100 * basis.seen.high),
-            past=[100 * each.share for each in past],
+            past=percents,
             value_text=exact_share(facts.share),
             result=share_result,
         ),

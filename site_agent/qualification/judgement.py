@@ -4,8 +4,8 @@ Rules
 -----
 1. A lot cannot be judged where the specification does not speak for it: too few cells, too few of the atlas's genes,
    more cells outside every cluster than lots of the study had, shares that hang on how cells are counted, a tissue that
-   the study did not have, or a share beyond the best that it saw. Such reasons come before the threshold: a pass
-   must mean something.
+   the study did not have, a share beyond the best that it saw, or, of a marker's share, no such gene in the file or too
+   few cells to count among. Such reasons come before the threshold: a pass must mean something.
 2. A share on the failing side of the threshold fails, also where it lies below the range seen: no lot is released on
    less than the least that was studied.
 3. What was seen and does not decide is a remark.
@@ -14,6 +14,8 @@ Rules
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isnan
+from typing import Final
 
 from protocol.modules.signed_specification import Specification
 from protocol.modules.specification_results import Side, SpecificationOutcome
@@ -40,6 +42,12 @@ class ReasonCode(StrEnum):
     SENSITIVE_SHARES = "sensitive-shares"
     BEYOND_RANGE = "share-beyond-range"
     OTHER_TISSUE = "other-tissue"
+    GENE_MISSING = "gene-missing"
+    TOO_FEW_MARKER_CELLS = "too-few-marker-cells"
+
+
+NO_SHARE: Final = frozenset({ReasonCode.GENE_MISSING, ReasonCode.TOO_FEW_MARKER_CELLS})
+"""Where a lot has no share at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +62,10 @@ class Reason:
 class LotFacts:
     """What mapping a lot says, as far as a specification asks; shares are of all cells after QC.
 
-    ``share_low`` and ``share_high`` bound the share with ``interval_confidence``; None where the atlas could not
-    calibrate them. ``shares_are_sensitive`` is the mapping's own test; ``doubts`` are its other words of warning.
-    ``tissue`` is None where the site did not say it.
+    A marker's share is of the ``cells_of_share`` cells of its cluster, or of the lot; it is NaN where there are none,
+    or the file lacks the gene (``has_gene``). ``share_low`` and ``share_high`` bound the share with
+    ``interval_confidence``; None where the atlas could not calibrate them. ``shares_are_sensitive`` is the mapping's
+    own test; ``doubts`` are its other words of warning. ``tissue`` is None where the site did not say it.
     """
 
     cells: int
@@ -69,6 +78,8 @@ class LotFacts:
     shares_are_sensitive: bool
     doubts: tuple[str, ...] = ()
     tissue: str | None = None
+    has_gene: bool = True
+    cells_of_share: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +101,9 @@ class Judgement:
 
 def judge_lot(facts: LotFacts, specification: Specification) -> Judgement:
     """Return whether a lot meets ``specification``."""
-    reasons = (*_not_judged(facts, specification), *_beyond(facts, specification))
+    reasons = (*_without_a_share(facts, specification), *_not_judged(facts, specification))
+    if not isnan(facts.share):
+        reasons += _beyond(facts, specification)
     verdict = QualificationVerdict.CANNOT_BE_JUDGED
     if not reasons:
         reasons = _failed(facts, specification)
@@ -112,6 +125,23 @@ def threshold_of(specification: Specification) -> float:
     threshold = specification.basis.threshold
     assert threshold is not None  # noqa: S101 - the message's own rule
     return threshold
+
+
+def _without_a_share(facts: LotFacts, specification: Specification) -> tuple[Reason, ...]:
+    """Return why a marker's share cannot be had, or says too little."""
+    basis = specification.basis
+    if basis.marker is None:
+        return ()
+    if not facts.has_gene:
+        sentence = f"The file has no gene {basis.marker.gene}, or names it twice: the share cannot be had."
+        return (Reason(code=ReasonCode.GENE_MISSING, sentence=sentence),)
+    if (facts.cells_of_share or 0) >= basis.marker_minimum_cells:
+        return ()
+    sentence = (
+        f"{basis.marker.gene} can be counted among {facts.cells_of_share or 0:,} cells of "
+        f"{basis.marker.cluster or 'the lot'}; at least {basis.marker_minimum_cells:,} are needed."
+    )
+    return (Reason(code=ReasonCode.TOO_FEW_MARKER_CELLS, sentence=sentence),)
 
 
 def _not_judged(facts: LotFacts, specification: Specification) -> tuple[Reason, ...]:
@@ -170,7 +200,7 @@ def _failed(facts: LotFacts, specification: Specification) -> tuple[Reason, ...]
     side = "below" if at_least else "above"
     code = ReasonCode.BELOW_THRESHOLD if at_least else ReasonCode.ABOVE_THRESHOLD
     sentence = (
-        f"The share of {specification.basis.cluster}, {exact_share(facts.share)}, lies {side} the threshold of "
+        f"The share of {specification.basis.share_of}, {exact_share(facts.share)}, lies {side} the threshold of "
         f"{100 * threshold:.4g}%."
     )
     return (Reason(code=code, sentence=sentence),)
@@ -178,6 +208,8 @@ def _failed(facts: LotFacts, specification: Specification) -> tuple[Reason, ...]
 
 def exact_share(share: float) -> str:
     """Return a share in per cent with two decimals: near a threshold one is not enough."""
+    if isnan(share):
+        return "not known"
     return f"{100 * share:.2f}%"
 
 
@@ -197,13 +229,20 @@ def _remarks(facts: LotFacts, specification: Specification) -> tuple[str, ...]:
     if basis.outcome is SpecificationOutcome.INDICATIVE:
         remarks.append(f"The threshold is indicative, not a specification: {'; '.join(basis.doubts)}.")
     if not basis.declared:
-        remarks.append("The limit of potency, or the cluster, was chosen after the study's plan was signed.")
-    if facts.share_low is None or facts.share_high is None:
+        remarks.append("The limit of potency, or the share, was chosen after the study's plan was signed.")
+    if isnan(facts.share):
+        pass
+    elif facts.share_low is None or facts.share_high is None:
         remarks.append("The atlas has too few reference lots to say how exact the share is.")
     elif facts.share_low < threshold <= facts.share_high:
         remarks.append(
             f"The share's own {facts.interval_confidence:.0%} interval holds the threshold: a second sample might be "
             "judged otherwise."
+        )
+    if basis.marker is not None and basis.marker.cluster is not None:
+        remarks.append(
+            "The share's interval is that of counting cells; how exactly cells are told to be of "
+            f"{basis.marker.cluster} is not in it."
         )
     if facts.tissue is None:
         remarks.append(f"The lot's tissue was not given; the specification is for {', '.join(basis.tissues)}.")

@@ -72,18 +72,18 @@ def monitor_view(records: Sequence[QualifiedLot], specification: Specification |
     Parameters
     ----------
     records : sequence of QualifiedLot
-        At least one; all of one cluster and atlas.
+        At least one; all of one share and atlas, and each with its share.
     specification : Specification, optional
         Its threshold is drawn where it is given.
     """
-    cluster = records[0].cluster
-    chart = chart_of(np.array([each.share for each in records]))
+    what = records[0].share_of
+    chart = chart_of(np.array([each.share for each in records], dtype=np.float64))
     outside = set(chart.outside.tolist())
     points = tuple(
         MonitorPoint(
             lot=each.lot,
             made=each.made,
-            percent=100 * each.share,
+            percent=each.percent,
             low=None if each.share_low is None else 100 * each.share_low,
             high=None if each.share_high is None else 100 * each.share_high,
             outside=number in outside,
@@ -95,7 +95,7 @@ def monitor_view(records: Sequence[QualifiedLot], specification: Specification |
     tone, icon, word = _word(chart, signals)
     at_least = specification is None or specification.basis.side is Side.AT_LEAST
     return MonitorView(
-        heading=f"Share of {cluster}, lot by lot",
+        heading=f"Share of {what}, lot by lot",
         tone=tone,
         icon=icon,
         word=word,
@@ -107,7 +107,7 @@ def monitor_view(records: Sequence[QualifiedLot], specification: Specification |
         chart=chart,
         threshold=None if specification is None else 100 * threshold_of(specification),
         at_least=at_least,
-        axis=f"share of {cluster} (% of cells after QC)",
+        axis=f"share of {what} (% of {'cells after QC' if records[0].marker is None else 'its cells'})",
         table=_table(points, drawn=chart.limits is not None),
         limits=(
             NOT_A_SPECIFICATION,

@@ -130,7 +130,11 @@ def _headline(facts: LotFacts, judgement: Judgement, specification: Specificatio
     basis = specification.basis
     threshold = f"{100 * threshold_of(specification):.4g}%"
     side = "at least" if basis.side is Side.AT_LEAST else "at most"
-    has = f"{exact_share(facts.share)} of the lot's cells are in {basis.cluster}; {side} {threshold} is asked for."
+    what = f"the lot's cells are in {basis.cluster}"
+    if basis.marker is not None:
+        among = "" if basis.marker.cluster is None else f" in {basis.marker.cluster}"
+        what = f"the lot's cells{among} are {basis.marker.gene}-high"
+    has = f"{exact_share(facts.share)} of {what}; {side} {threshold} is asked for."
     if judgement.verdict is QualificationVerdict.CANNOT_BE_JUDGED:
         return judgement.reasons[0].sentence
     return has
@@ -181,10 +185,15 @@ def _rate(rate: RateRange | None) -> str:
 def _validity(specification: Specification) -> tuple[str, ...]:
     basis, limits = specification.basis, specification.quality
     seen = basis.seen
-    shares = "" if seen is None else f" with {100 * seen.low:.3g}% to {100 * seen.high:.3g}% of {basis.cluster}"
+    shares = "" if seen is None else f" with {100 * seen.low:.3g}% to {100 * seen.high:.3g}% of {basis.share_of}"
     needs = (
         f"{limits.minimum_cells_per_lot:,} cells after QC and {limits.minimum_gene_coverage:.0%} of the atlas's genes"
     )
+    if basis.marker is not None:
+        needs += (
+            f"; {basis.marker.gene}-high is a cell whose log1p of 10,000 counts / library size is "
+            f"{basis.marker.threshold:g} or more, counted among at least {basis.marker_minimum_cells:,} cells"
+        )
     speaks = f"It speaks for lots of {', '.join(basis.tissues)}{shares}, mapped onto this atlas, with at least {needs}."
     unit = "times the reference standard" if is_relative(specification) else specification.unit
     asks = f"It asks for a potency of at least {basis.limit:g} {unit} ({specification.assay})"

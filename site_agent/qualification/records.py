@@ -6,6 +6,7 @@ lot that was judged again stands twice; the later line counts.
 
 import os
 from collections.abc import Iterable
+from math import nan
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -15,6 +16,7 @@ from protocol.codec import decode, encode
 from protocol.errors import ProtocolError
 from protocol.identifiers import Digest, Instant, Label, StudySlug
 from protocol.message import Message
+from protocol.modules.markers import MarkerPredictor
 from shared.errors import InputError
 from shared.runtime.files import PRIVATE, cannot_write, read_bounded
 from site_agent.qualification.dates import checked_day
@@ -41,15 +43,26 @@ class QualifiedLot(Message):
     specification_version: Annotated[int, Field(ge=1)]
     atlas_sha256: Digest
     cells_sha256: Digest | None  # of the lot's file; null for a folder
-    cluster: Label
+    cluster: Label | None  # null where the share is a marker's
+    marker: MarkerPredictor | None = None
     cells: Annotated[int, Field(ge=0)]
     gene_coverage: _Share
-    share: _Share
+    share: _Share | None  # null where the lot has none
     share_low: _Share | None
     share_high: _Share | None
     unassigned_share: _Share
     verdict: QualificationVerdict
     reasons: tuple[ReasonCode, ...]
+
+    @property
+    def share_of(self) -> str:
+        """What the share is of, in words."""
+        return str(self.cluster) if self.marker is None else self.marker.cells_text
+
+    @property
+    def percent(self) -> float:
+        """The share in per cent; NaN where the lot has none."""
+        return nan if self.share is None else 100 * self.share
 
 
 def read_records(path: Path) -> tuple[QualifiedLot, ...]:
@@ -94,11 +107,14 @@ def append_record(path: Path, record: QualifiedLot) -> None:
         raise cannot_write(path, error) from error
 
 
-def of_the_same_kind(records: Iterable[QualifiedLot], *, cluster: str, atlas_sha256: str) -> tuple[QualifiedLot, ...]:
-    """Return the records whose shares mean the same: of one cluster of one atlas."""
-    return tuple(each for each in records if each.cluster == cluster and each.atlas_sha256 == atlas_sha256)
+def of_the_same_kind(
+    records: Iterable[QualifiedLot], *, cluster: str | None, atlas_sha256: str, marker: MarkerPredictor | None = None
+) -> tuple[QualifiedLot, ...]:
+    """Return the records whose shares mean the same: of one cluster, or by one marker, of one atlas."""
+    kind = (cluster, marker, atlas_sha256)
+    return tuple(each for each in records if (each.cluster, each.marker, each.atlas_sha256) == kind)
 
 
 def with_a_sound_share(records: Iterable[QualifiedLot]) -> tuple[QualifiedLot, ...]:
     """Return the records whose share is to be believed: of judged lots, and of those beyond the range only."""
-    return tuple(each for each in records if set(each.reasons) <= _OF_THE_SHARE)
+    return tuple(each for each in records if set(each.reasons) <= _OF_THE_SHARE and each.share is not None)
