@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no fault of the code: speed is kept in benchmarks/, never as a timed test.
+settings.register_profile("crosslot", deadline=None)
+settings.load_profile("crosslot")
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.collection import (
@@ -243,7 +243,6 @@ def test_a_report_that_contradicts_a_kept_one_is_refused_and_the_same_one_is_not
 
 
 @given(st.permutations(["L1", "L2", "L3", "L4"]), st.integers(0, 4))
-@settings(deadline=None)
 def test_the_store_holds_the_same_whatever_the_order_of_arrival(order: list[str], cut: int) -> None:
     stores = []
     for parts in ([["L1", "L2", "L3", "L4"]], [order[:cut], order[cut:]]):

@@ -88,7 +88,7 @@ def make_run(at_once: int, *, asks: int = 1_000) -> CollectionRun:
 
 
 @given(st.integers(1, 15), st.lists(st.integers(0, 4), max_size=8))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_each_site_is_asked_once_and_never_more_at_a_time_than_allowed(at_once: int, pulls: list[int]) -> None:
     run, grid = make_run(at_once), Slow(APPS, [*pulls, *[12] * 12])
     assert collect_round(run, grid) == SITES
@@ -98,7 +98,7 @@ def test_each_site_is_asked_once_and_never_more_at_a_time_than_allowed(at_once: 
 
 
 @given(st.integers(1, 15), st.lists(st.integers(0, 2), max_size=5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_what_came_before_a_round_broke_is_kept(at_once: int, pulls: list[int]) -> None:
     run, grid = make_run(at_once), Slow(APPS, pulls)
     with pytest.raises(CarrierBrokeError):

@@ -86,7 +86,7 @@ def _require_well_formed(data: bytes) -> None:
 
 
 @given(st.lists(MUTATION, max_size=4), TOKENS)
-@settings(max_examples=INPUTS, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+@settings(max_examples=INPUTS, suppress_health_check=[HealthCheck.too_slow], database=None)
 def test_no_mutated_report_crashes_the_decoder_or_is_accepted_malformed(
     mutations: list[tuple[str, int, int]], token: bytes
 ) -> None:
@@ -118,7 +118,7 @@ PLACES: Final = [place for place in _places(json.loads(SOUND)) if place]
 
 
 @given(st.sampled_from(PLACES), VALUES)
-@settings(max_examples=INPUTS, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+@settings(max_examples=INPUTS, suppress_health_check=[HealthCheck.too_slow], database=None)
 def test_no_other_value_anywhere_in_a_report_crashes_the_decoder_or_is_accepted_malformed(
     place: tuple[Any, ...], value: object
 ) -> None:
@@ -139,7 +139,7 @@ def test_no_other_value_anywhere_in_a_report_crashes_the_decoder_or_is_accepted_
 
 
 @given(st.lists(MUTATION, min_size=1, max_size=4), TOKENS)
-@settings(max_examples=INPUTS, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+@settings(max_examples=INPUTS, suppress_health_check=[HealthCheck.too_slow], database=None)
 def test_no_mutated_envelope_crashes_or_opens(mutations: list[tuple[str, int, int]], token: bytes) -> None:
     data = mutated(ENVELOPE, mutations, token)
     try:

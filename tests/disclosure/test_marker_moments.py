@@ -103,7 +103,7 @@ def test_the_adversary_solves_moments_of_up_to_three_cells_and_none_of_these_lea
         assert (sent.mean[0], sent.m2[0], sent.sum_expm1[0], sent.nonzero[0]) == (None, None, None, None)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), cells=st.integers(20, 200), kept=st.floats(0.0, 1.0))
 def test_two_releases_that_differ_by_a_cell_do_not_show_it(seed: int, cells: int, kept: float) -> None:
     rng = np.random.default_rng(seed)
@@ -124,7 +124,7 @@ def test_two_releases_that_differ_by_a_cell_do_not_show_it(seed: int, cells: int
     assert RuleId.MARKERS in failing
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     cells=st.integers(0, 80),

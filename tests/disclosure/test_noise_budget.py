@@ -89,7 +89,7 @@ class BrokenLog:
 
 
 @given(steps=st.lists(STEPS, min_size=1, max_size=25), stop=st.integers(1, 40), after=st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_budget_is_exceeded_nothing_is_drawn_or_paid_for_twice_and_a_stop_anywhere_changes_neither(
     steps: list[Step],
     stop: int,

@@ -215,7 +215,6 @@ def test_no_sequence_of_requests_gives_back_what_was_hidden(share: int) -> None:
     )(no_sequence_gives_back_what_was_hidden)
     run = settings(
         max_examples=min(SHARE, SEQUENCES - share * SHARE),
-        deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         database=None,
     )(drawn)

@@ -11,7 +11,7 @@ SITES = tuple(SiteId(f"site-{number}") for number in range(12))
 
 
 @given(st.integers(1, 12), st.sets(st.sampled_from(SITES), min_size=1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_rounds_that_are_broken_off_still_come_to_every_site(number: int, online: set[SiteId]) -> None:
     nodes = {site: place for place, site in enumerate(sorted(online))}
     events: list[CollectionEvent] = []

@@ -52,7 +52,7 @@ class Tardy(InProcessGrid):
 
 
 @given(st.lists(st.integers(0, 5), max_size=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_replies_are_given_out_in_the_order_of_their_questions(order: list[int]) -> None:
     heard: list[None] = []
     carrier = InOrder(Tardy(order), lambda: heard.append(None))

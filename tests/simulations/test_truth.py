@@ -29,7 +29,7 @@ def _within_sites(values: np.ndarray, n_sites: int) -> np.ndarray:
     return np.asarray((table - table.mean(axis=1, keepdims=True)).ravel())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32),
     sites=st.integers(1, 5),

@@ -156,7 +156,7 @@ def test_the_metadata_names_every_file_of_the_crate(whole: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_flipped_bit_of_any_file_is_found(whole: Path, data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(sorted(path for path in whole.rglob("*") if path.is_file())))
     sound = path.read_bytes()

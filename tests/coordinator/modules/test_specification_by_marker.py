@@ -72,7 +72,7 @@ def _of_driver(data: StudyData) -> IntArray:
     return data.counts_low[:, data.clusters.index(DRIVER)]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(number=st.integers(0, 50))
 def test_a_marker_that_is_high_in_a_cluster_and_nowhere_else_gives_that_clusters_threshold(number: int) -> None:
     data = _data(number)
@@ -119,7 +119,7 @@ def test_no_lot_with_a_share_is_too_few_and_no_failure() -> None:
         assert found.lots_without == len(data.lots)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(number=st.integers(0, 50), room=st.integers(1, 60))
 def test_a_hidden_number_never_lowers_the_threshold_of_its_middle(number: int, room: int) -> None:
     data = _data(number)

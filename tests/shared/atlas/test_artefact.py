@@ -47,7 +47,7 @@ def test_the_arrays_of_a_read_atlas_cannot_be_changed(atlas: Atlas) -> None:
         from_bytes(to_bytes(atlas)).weights[0, 0] = 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_damage_is_a_named_error_or_another_valid_atlas(atlas: Atlas, data: st.DataObject) -> None:
     good = to_bytes(atlas)
@@ -62,7 +62,7 @@ def test_damage_is_a_named_error_or_another_valid_atlas(atlas: Atlas, data: st.D
     artefact.check(found)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(AtlasFormatError):

@@ -67,7 +67,7 @@ def latent_by_numpy(tables: KernelTables, genes: NDArray[Any], counts: NDArray[A
     return (z * (math.sqrt(z.size) / math.sqrt(square) if square and sums.any() else 0.0)).astype(np.float32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), d=st.integers(1, 53), n_clusters=st.integers(1, 20), rising=st.booleans())
 def test_every_width_gives_the_bits_of_plain_numpy(seed: int, d: int, n_clusters: int, *, rising: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -91,7 +91,7 @@ def outcome(tables: KernelTables, indptr: NDArray[Any], indices: NDArray[Any], d
     return blocks[0]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     content=st.binary(max_size=400),
     genes=st.binary(max_size=200),
@@ -135,13 +135,13 @@ def test_tables_that_point_beyond_the_atlas_are_refused() -> None:
         _ = tables.compiled
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(0, 1e12))
 def test_log1p_is_within_two_ulp(x: float) -> None:
     assert log1p(x) == pytest.approx(math.log1p(x), rel=4.5e-16, abs=0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(-700, 0))
 def test_exp_is_within_two_ulp(x: float) -> None:
     assert exp(x) == pytest.approx(math.exp(x), rel=4.5e-16, abs=0)

@@ -11,7 +11,7 @@ from shared.errors import InputError
 from tests.shared.atlas.conftest import GENES, IDS
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(order=st.permutations(range(len(GENES))))
 def test_any_order_of_the_file_finds_the_same_genes(atlas: Atlas, order: list[int]) -> None:
     straight = match_genes(atlas, None, GENES)

@@ -39,7 +39,7 @@ def mapped(tables: KernelTables, new_lot: Reference) -> MappedBlock:
     return _map(tables, new_lot.counts)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(0, 120), max_size=6), threads=st.integers(1, 4))
 def test_blocks_and_threads_do_not_change_a_bit(
     tables: KernelTables, new_lot: Reference, mapped: MappedBlock, cuts: list[int], threads: int
@@ -52,7 +52,7 @@ def test_blocks_and_threads_do_not_change_a_bit(
         np.testing.assert_array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(mapped, name))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), size=st.integers(1, 120))
 def test_a_cell_maps_the_same_alone_with_others_and_in_any_order(
     tables: KernelTables, new_lot: Reference, mapped: MappedBlock, seed: int, size: int
@@ -63,7 +63,7 @@ def test_a_cell_maps_the_same_alone_with_others_and_in_any_order(
         np.testing.assert_array_equal(getattr(part, name), getattr(mapped, name)[rows])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), sort=st.booleans())
 def test_the_order_of_the_files_genes_changes_nothing(
     atlas: Atlas, new_lot: Reference, mapped: MappedBlock, seed: int, *, sort: bool

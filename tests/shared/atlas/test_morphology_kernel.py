@@ -50,7 +50,7 @@ def _arrays(mapped: MappedCells) -> list[np.ndarray]:
 
 
 @given(cuts=st.lists(st.integers(0, 40), max_size=6), order=st.randoms(use_true_random=False))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_cell_maps_the_same_in_any_block_and_order_bit_for_bit(atlas: Atlas, cuts: list[int], order: Any) -> None:  # noqa: ANN401 - hypothesis's Random
     values, _ = _cells(np.random.default_rng(3), 40)
     tables = _tables(atlas)
@@ -83,7 +83,7 @@ def test_the_kernel_agrees_with_the_model_in_plain_numpy(atlas: Atlas) -> None:
 
 
 @given(shift=st.floats(-50, 50), gain=st.floats(0.2, 5.0))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_what_a_plate_does_to_every_well_changes_no_label(atlas: Atlas, shift: float, gain: float) -> None:
     rng = np.random.default_rng(6)
     controls, (values, _) = rng.standard_normal((60, _FEATURES)), _cells(rng, 50)

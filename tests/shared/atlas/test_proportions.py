@@ -25,7 +25,7 @@ from shared.errors import InternalError
 from tests.shared.atlas.conftest import GENES, Reference
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(counts=st.lists(st.integers(0, 10_000), min_size=4, max_size=4), unassigned=st.integers(0, 5_000))
 def test_shares_count_unassigned_cells_in_the_total_and_lie_in_their_interval(
     atlas: Atlas, counts: list[int], unassigned: int
@@ -98,7 +98,7 @@ def test_no_test_without_lots_left_out(atlas: Atlas) -> None:
     assert excess_unassigned(silent, 400, 1_000).p_value is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 60))
 def test_saerens_gives_shares_and_leaves_certain_cells_as_they_are(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)

@@ -240,7 +240,7 @@ def test_a_single_suppressed_count_that_changes_little_does_not_take_a_pass_away
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_log_ratio_bounds_hold_every_count_within_them_and_the_middle_closes(seed: int) -> None:
     rng = np.random.default_rng(seed)
     low = rng.integers(0, 50, size=(6, 4))

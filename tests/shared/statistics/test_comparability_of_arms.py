@@ -44,7 +44,7 @@ def test_one_stratum_is_welch(before: int, after: int) -> None:
 
 
 @given(seed=st.integers(0, 10_000), before=st.integers(2, 12), after=st.integers(2, 12), margin=st.floats(0.05, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_two_one_sided_tests_pass_exactly_where_the_interval_lies_within_the_margin(
     seed: int, before: int, after: int, margin: float
 ) -> None:
@@ -56,7 +56,7 @@ def test_two_one_sided_tests_pass_exactly_where_the_interval_lies_within_the_mar
 
 
 @given(seed=st.integers(0, 10_000), shifts=st.lists(st.floats(-5, 5), min_size=3, max_size=3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_what_a_site_adds_to_both_arms_does_not_change_the_difference(seed: int, shifts: list[float]) -> None:
     design = _arms(4, 3, sites=3)
     values = _values(seed, 21, 2)
@@ -67,7 +67,7 @@ def test_what_a_site_adds_to_both_arms_does_not_change_the_difference(seed: int,
 
 
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.01, 100), offset=st.floats(-10, 10))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_interval_scales_with_the_values(seed: int, scale: float, offset: float) -> None:
     design, values = _arms(5, 4, sites=2), _values(seed, 18)
     first = differences(values, design, alpha=ALPHA)
@@ -111,7 +111,7 @@ def test_values_that_do_not_vary_give_the_estimate_as_the_interval() -> None:
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_bounds_hold_the_interval_of_every_table_within_them(seed: int) -> None:
     rng = np.random.default_rng(seed)
     design = _arms(4, 3, sites=2)
@@ -133,7 +133,7 @@ def test_without_hidden_values_the_bounds_are_the_interval() -> None:
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_lot_is_inside_the_quality_range_only_if_it_is_so_whatever_was_hidden(seed: int) -> None:
     rng = np.random.default_rng(seed)
     design = _arms(6, 4)

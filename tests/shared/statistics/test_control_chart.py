@@ -20,7 +20,7 @@ def test_limits_are_those_of_the_published_example() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=BASELINE, max_size=40), st.floats(-3, 3), st.floats(0.1, 50))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_chart_moves_with_the_scale_of_the_values(values: list[float], shift: float, scale: float) -> None:
     plain, moved = chart_of(np.array(values)), chart_of(shift + scale * np.array(values))
     assert plain.limits is not None

@@ -24,7 +24,7 @@ def _study(seed: int, *, n: int = 12, columns: int = 3, gaps: float = 0.0) -> tu
 
 
 @given(st.integers(0, 2**31))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_without_a_gap_the_answer_is_the_engines_own(seed: int) -> None:
     x, y, strata = _study(seed)
     whole = associate(x, y, strata, alpha=0.5, draws=_DRAWS, entropy=(1,))
@@ -36,7 +36,7 @@ def test_without_a_gap_the_answer_is_the_engines_own(seed: int) -> None:
 
 
 @given(st.integers(0, 2**31))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_column_is_tested_over_its_own_units_as_if_there_were_no_others(seed: int) -> None:
     x, y, strata = _study(seed, n=16, gaps=0.25)
     answers = associate_with_gaps(x, y, strata, alpha=0.9, draws=_DRAWS)
@@ -51,7 +51,7 @@ def test_a_column_is_tested_over_its_own_units_as_if_there_were_no_others(seed: 
 
 
 @given(st.integers(0, 2**31))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_monotone_scale_changes_nothing(seed: int) -> None:
     x, y, strata = _study(seed, gaps=0.2)
     plain = associate_with_gaps(x, y, strata, alpha=0.9, draws=199)

@@ -34,7 +34,7 @@ def moments_of(groups: list[Values]) -> Moments:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=8),
@@ -71,7 +71,7 @@ def test_parts_over_different_genes_are_refused() -> None:
         stacked([moments_of([np.ones((2, 2))]), moments_of([np.ones((2, 3))])])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), n=st.integers(3, 12))
 def test_the_paired_test_is_scipys(seed: int, n: int) -> None:
     values = np.random.default_rng(seed).normal(0.3, 1.0, (n, 4))
@@ -107,7 +107,7 @@ def test_fewer_than_three_units_give_no_number_and_equal_lots_no_evidence() -> N
     assert (still.t[0], still.p[0], still.p_sign_flip[0]) == (0.0, 1.0, 1.0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6))
 def test_a_shift_of_a_whole_lot_does_not_show_in_its_difference(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -118,7 +118,7 @@ def test_a_shift_of_a_whole_lot_does_not_show_in_its_difference(seed: int) -> No
     np.testing.assert_allclose(plain, moved, atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6))
 def test_welchs_t_from_moments_is_scipys_from_cells(seed: int) -> None:
     rng = np.random.default_rng(seed)

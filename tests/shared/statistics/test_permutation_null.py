@@ -23,7 +23,7 @@ from shared.statistics.ranks import RankedDesign, rank_design
 _TAILS: tuple[Tail, ...] = ("two-sided", "greater", "less")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(2, 12),
@@ -168,7 +168,7 @@ def test_smallest_reachable_p(y: list[int], strata: list[int], tail: Tail, expec
     assert smallest_reachable_p(design, tail) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 4), min_size=1, max_size=3), st.sampled_from(_TAILS))
 def test_no_shares_bring_a_p_below_the_smallest_reachable_one(seed: int, sizes: list[int], tail: Tail) -> None:
     generator = np.random.default_rng(seed)

@@ -12,7 +12,7 @@ from shared.statistics.ranks import stratified_rho
 from shared.statistics.sensitivity import filled_rho_bounds, heterogeneity, leave_one_out, rho_bounds
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(4, 12), st.integers(1, 3), st.booleans())
 def test_leaving_out_is_ranking_anew(seed: int, n: int, sites: int, by_site: bool) -> None:  # noqa: FBT001
     generator = np.random.default_rng(seed)
@@ -69,7 +69,7 @@ def test_one_site_or_sites_without_freedom_have_no_heterogeneity() -> None:
     assert isnan(heterogeneity([0.5, 0.9, float("nan")], [20, 3, 30], [1, 1, 1]).q)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(4, 7), st.integers(1, 2))
 def test_bounds_hold_every_filling_of_hidden_counts(seed: int, n: int, sites: int) -> None:
     generator = np.random.default_rng(seed)

@@ -34,7 +34,7 @@ def _threshold(x: np.ndarray, y: np.ndarray, *, limit: float = LIMIT, rises: boo
 
 
 @given(seed=st.integers(0, 2**32), n=st.integers(5, 60), r=st.floats(0.3, 0.98))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_threshold_is_the_smallest_share_seen_whose_bound_reaches_the_limit(seed: int, n: int, r: float) -> None:
     x, y = _pairs(n, r, np.random.default_rng(seed))
     line, found = fit_line(x, y), _threshold(x, y)
@@ -50,7 +50,7 @@ def test_threshold_is_the_smallest_share_seen_whose_bound_reaches_the_limit(seed
 
 
 @given(seed=st.integers(0, 2**32), shift=st.floats(-5, 5), scale=st.floats(0.1, 10))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_threshold_moves_with_the_scale_of_the_share_and_mirrors(seed: int, shift: float, scale: float) -> None:
     x, y = _pairs(20, 0.9, np.random.default_rng(seed))
     found = _threshold(x, y)

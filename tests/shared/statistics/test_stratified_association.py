@@ -23,7 +23,7 @@ _X = np.array(
 _Y = np.array([2, 7, 1, 8, 2, 8, 1, 8, 2, 8, 4, 5], dtype=np.float64)
 _STRATA = np.repeat([1, 2, 3], [3, 4, 5])
 
-_laws = settings(max_examples=40, deadline=None)
+_laws = settings(max_examples=40)
 
 
 @st.composite

@@ -38,7 +38,7 @@ def transfer(lots: int = 5, accuracy: float | None = 0.95, variation: float | No
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(accuracy=_SHARE, variation=_SHARE, better=_SHARE)
 def test_a_better_atlas_never_gets_a_worse_verdict(accuracy: float, variation: float, better: float) -> None:
     order = [Transferability.CARE, Transferability.WELL]
@@ -47,7 +47,7 @@ def test_a_better_atlas_never_gets_a_worse_verdict(accuracy: float, variation: f
     assert order.index(after.state) >= order.index(before.state)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lots=st.integers(0, 5), accuracy=_SHARE, variation=_SHARE)
 def test_every_verdict_but_the_best_gives_its_reasons(lots: int, accuracy: float, variation: float) -> None:
     verdict = judge_atlas(transfer(lots, accuracy, variation), (("a", _CARE),))

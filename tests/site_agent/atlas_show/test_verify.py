@@ -72,7 +72,7 @@ def test_a_signed_atlas_is_verified_with_its_signer(folder: Path) -> None:
     assert any("exactly this file" in sentence for sentence in document["checked"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_any_flipped_bit_is_found_with_the_manifest(
     three: Atlas, tmp_path_factory: pytest.TempPathFactory, place: float, bit: int

@@ -33,7 +33,7 @@ def encoded(content: bytes) -> bytes:
     return bytes(out)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(1, 300)), min_size=1, max_size=20))
 def test_lzf_gives_back_what_was_encoded(runs: list[tuple[int, int]]) -> None:
     content = b"".join(bytes([value]) * n for value, n in runs)
@@ -42,7 +42,7 @@ def test_lzf_gives_back_what_was_encoded(runs: list[tuple[int, int]]) -> None:
     assert target.tobytes() == content
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(stream=st.binary(max_size=200), room=st.integers(0, 300))
 def test_no_stream_writes_beyond_its_target(stream: bytes, room: int) -> None:
     memory = np.full(room + 2 * GUARD, 0xA5, dtype=np.uint8)
@@ -52,7 +52,7 @@ def test_no_stream_writes_beyond_its_target(stream: bytes, room: int) -> None:
     assert (memory[GUARD + room :] == 0xA5).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(content=st.binary(max_size=200), item_bytes=st.integers(1, 16))
 def test_unshuffle_is_the_transpose_of_whole_items(content: bytes, item_bytes: int) -> None:
     n_items = len(content) // item_bytes

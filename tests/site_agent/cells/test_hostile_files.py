@@ -252,7 +252,6 @@ def small_files(tmp_path_factory: pytest.TempPathFactory, small_study: SmallStud
 @given(data=st.data())
 @settings(
     max_examples=60,
-    deadline=None,
     derandomize=True,  # a mutation that hangs the library costs seconds: the set is fixed, and was tried
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

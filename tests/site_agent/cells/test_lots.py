@@ -74,7 +74,7 @@ def test_good_folder_is_read(folder: Path) -> None:
         unique=True,
     )
 )
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_lot_names_that_look_like_missing_values_stay_names(folder: Path, names: list[str]) -> None:
     head, sample = LOTS.splitlines()[:2]
     rows = [sample.replace("L1", name, 1).replace("l1.h5ad", f"{i}.h5ad") for i, name in enumerate(names)]
@@ -238,7 +238,7 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 @given(lots=st.binary(max_size=300), potency=st.binary(max_size=300))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_give_problems_and_never_a_crash(folder: Path, lots: bytes, potency: bytes) -> None:
     (folder / "lots.csv").write_bytes(LOTS.encode()[:60] + lots)
     (folder / "potency.csv").write_bytes(POTENCY.encode()[:50] + potency)

@@ -44,7 +44,7 @@ def test_mapping_finds_the_kinds_it_was_taught(reference: CellMapping, small_stu
 
 
 @given(values=st.integers(1, 30_000), threads=st.integers(1, 4))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_cut_and_thread_count_gives_the_same_bits(
     file: Path, small_study: SmallStudy, reference: CellMapping, values: int, threads: int
 ) -> None:

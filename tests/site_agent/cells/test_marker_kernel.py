@@ -24,7 +24,7 @@ def summed(block: CellBlock, states: list[int], libraries: list[float]) -> NDArr
     return sums
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from([np.float32, np.float64]))
 def test_sums_are_those_of_plain_numpy(seed: int, dtype: type[np.floating]) -> None:
     rng = np.random.default_rng(seed)
@@ -47,7 +47,7 @@ def test_sums_are_those_of_plain_numpy(seed: int, dtype: type[np.floating]) -> N
         np.testing.assert_array_equal(found[..., part], expected[..., part])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(content=st.binary(max_size=200), genes=st.binary(max_size=60), states=st.tuples(*2 * [st.integers(-2, 3)]))
 def test_whatever_the_bytes_of_a_block_it_is_added_or_named(
     content: bytes, genes: bytes, states: tuple[int, int]

@@ -73,7 +73,7 @@ def test_moments_are_those_of_the_dense_cells(small_study: SmallStudy) -> None:
         assert each.high_cells[:, 0].sum() == (np.log1p(scaled[lot.rows, 0]) >= 3.5).sum()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 999), threads=st.integers(1, 3), block=st.sampled_from([50, 3_000, 10**6]))
 def test_order_blocks_and_threads_do_not_show_in_a_single_bit(
     small_study: SmallStudy, seed: int, threads: int, block: int

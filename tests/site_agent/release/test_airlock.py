@@ -284,7 +284,7 @@ def test_no_order_of_acts_sends_what_no_one_approved(rules: EffectiveRules, make
             assert {digest for digest in held if held[digest].state is State.SENT} == self.sent
             assert all(held[digest].approval is not None for digest in self.sent)
 
-    Machine.TestCase.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+    Machine.TestCase.settings = settings(max_examples=25, stateful_step_count=15)
     Machine.TestCase("runTest").runTest()
 
 

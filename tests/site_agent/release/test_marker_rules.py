@@ -105,7 +105,7 @@ def test_what_leaves_rests_on_enough_cells(standard: EffectiveRules) -> None:
 
 
 @pytest.mark.parametrize("profile", [Profile.OPEN, Profile.STANDARD, Profile.STRICT])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_whatever_a_site_makes_passes_its_own_rules(
     make_rules: MakeRules, profile: Profile, data: st.DataObject

@@ -77,7 +77,7 @@ def _ends(table: CountTable) -> list[tuple[int, int]]:
 
 
 @given(PARTS, st.sampled_from(Profile), st.integers(0, 15))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_solver_narrows_a_hidden_count(
     make_rules: MakeRules, parts: list[int], profile: Profile, threshold: int
 ) -> None:
@@ -159,7 +159,7 @@ def _table(parts: list[tuple[int, int]], total: tuple[int, int]) -> CountTable:
 
 
 @given(TABLES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_bounds_are_exactly_what_a_solver_finds(
     drawn: list[tuple[Sha256, list[tuple[int, int]], tuple[int, int]]],
 ) -> None:
@@ -178,7 +178,7 @@ SLACK = st.tuples(st.integers(0, 4), st.integers(0, 4))
         st.tuples(st.sampled_from([0, 1]), st.lists(SLACK, min_size=3, max_size=3), SLACK), min_size=1, max_size=4
     ),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_bounds_are_exactly_what_a_solver_finds_in_true_tables(
     parts: tuple[list[int], list[int]], releases: list[tuple[int, list[tuple[int, int]], tuple[int, int]]]
 ) -> None:
