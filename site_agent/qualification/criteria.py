@@ -36,10 +36,13 @@ def criteria_strips(
         share_result = NOT_JUDGED
     interval = _interval(facts)
     percents = [each.percent for each in past if each.share is not None]
+    name = f"Share of {basis.cluster} (%)"
+    if basis.marker is not None:  # short: the strip has little room for it
+        name = f"{basis.marker.gene}-high in {basis.marker.cluster or 'the lot'} (%)"
     most = basis.unassigned_limit
     return (
         Strip(
-            name=f"Share of {basis.share_of} (%)",
+            name=name,
             note=f"{facts.interval_confidence:.0%} interval {interval}" if interval else "interval not known",
             value=None if isnan(facts.share) else 100 * facts.share,
             low=None if facts.share_low is None else 100 * facts.share_low,

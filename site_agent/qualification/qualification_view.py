@@ -190,10 +190,9 @@ def _validity(specification: Specification) -> tuple[str, ...]:
         f"{limits.minimum_cells_per_lot:,} cells after QC and {limits.minimum_gene_coverage:.0%} of the atlas's genes"
     )
     if basis.marker is not None:
-        needs += (
-            f"; {basis.marker.gene}-high is a cell whose log1p of 10,000 counts / library size is "
-            f"{basis.marker.threshold:g} or more, counted among at least {basis.marker_minimum_cells:,} cells"
-        )
+        shares += f" (log1p of counts per 10,000 from {basis.marker.threshold:g})"
+        if basis.marker.cluster is not None:
+            needs = f"{basis.marker_minimum_cells:,} cells of {basis.marker.cluster}, {needs}"
     speaks = f"It speaks for lots of {', '.join(basis.tissues)}{shares}, mapped onto this atlas, with at least {needs}."
     unit = "times the reference standard" if is_relative(specification) else specification.unit
     asks = f"It asks for a potency of at least {basis.limit:g} {unit} ({specification.assay})"

@@ -3,10 +3,13 @@
 import base64
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium.webdriver.common.print_page_options import PrintOptions
 
+from protocol.modules.markers import MarkerPredictor
+from protocol.modules.specification_results import SpecificationOutcome
 from site_agent.qualification.judgement import judge_lot
 from site_agent.qualification.page import render_qualification
 from site_agent.qualification.qualification_view import LotCard, qualification_view
@@ -18,8 +21,22 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.mark.parametrize("share", [0.41, 0.2, 0.9])
-def test_page_prints_on_one_sheet_and_loads_nothing(tmp_path: Path, share: float) -> None:
-    specification = make_specification(declared=False)
+@pytest.mark.parametrize(
+    "basis",
+    [
+        {"declared": False},
+        {
+            "cluster": None,
+            "marker": MarkerPredictor(gene="LRRC75A", cluster="beta", threshold=2.3),
+            "marker_minimum_cells": 20,
+            "outcome": SpecificationOutcome.INDICATIVE,
+            "doubts": ("sites (or tissues) differ in potency at the same share: what holds here may not elsewhere",),
+        },
+    ],
+    ids=["cluster", "marker"],
+)
+def test_page_prints_on_one_sheet_and_loads_nothing(tmp_path: Path, share: float, basis: dict[str, Any]) -> None:
+    specification = make_specification(**basis)
     facts = make_facts(share=share, doubts=("cells of alpha, beta, gamma lie more than 2 times as far " * 3,))
     view = qualification_view(
         LotCard(lot="A lot", made="2026-11-20", product="MSC, passage 5", file="a.h5ad", cells_sha256="e" * 64),
