@@ -32,6 +32,13 @@ def chromium(profile: Path, *more_flags: str) -> Iterator[webdriver.Chrome]:
         driver.quit()
 
 
+def console_of(browser: webdriver.Chrome) -> list[str]:
+    """Return what the console said of the pages that a test opened; Chromium's own pages speak of slow machines."""
+    entries = browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium leaves it untyped
+    messages = [str(entry["message"]) for entry in entries]
+    return [message for message in messages if not message.startswith("chrome://")]
+
+
 def _program(name: str) -> str:
     found = shutil.which(name)
     if found is not None:

@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 from coordinator.report.edition import Edition
 from coordinator.report.page import render_page
-from tests.chromium import chromium
+from tests.chromium import chromium, console_of
 from tests.coordinator.report.conftest import Study, pbmc_study
 
 pytestmark = pytest.mark.browser
@@ -58,13 +58,8 @@ def _opened(browser: webdriver.Chrome, page: bytes, folder: Path, *, width: int 
     path = folder / "report.html"
     path.write_bytes(page)
     browser.set_window_size(width, 1000)
-    _console(browser)
+    console_of(browser)
     browser.get(path.as_uri())
-
-
-def _console(browser: webdriver.Chrome) -> list[str]:
-    entries = browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium leaves it untyped
-    return [str(entry["message"]) for entry in entries]
 
 
 @pytest.fixture(scope="module", params=["suppressed", "pbmc", "refused"])
@@ -82,7 +77,7 @@ def test_page_opens_without_a_word_on_the_console_and_no_label_is_cut_or_covered
         "coordinator": Edition.coordinator(), "site": Edition.of_site(study.data.sites[-1]), "public": Edition.public(),
     }  # fmt: skip
     _opened(browser, render_page(study.report(editions[edition])), tmp_path)
-    assert _console(browser) == []
+    assert console_of(browser) == []
     assert browser.execute_script(_CLIPPED_TEXT) == []
     assert browser.execute_script(_OVERLAPPING_TEXT) == []
 
@@ -90,7 +85,7 @@ def test_page_opens_without_a_word_on_the_console_and_no_label_is_cut_or_covered
 def test_changed_script_is_refused_by_the_policy(browser: webdriver.Chrome, msc: Study, tmp_path: Path) -> None:
     """The control of the test above: the console does tell."""
     _opened(browser, render_page(msc.report()).replace(b'"use strict"', b'"use  strict"'), tmp_path)
-    assert any("Content Security Policy" in message for message in _console(browser))
+    assert any("Content Security Policy" in message for message in console_of(browser))
     assert browser.find_elements(By.CSS_SELECTOR, "th.sorts") == []
 
 
@@ -158,7 +153,7 @@ def test_page_is_complete_without_javascript(browser: webdriver.Chrome, study: S
         _opened(browser, page, tmp_path)
         node = browser.execute_cdp_cmd("DOM.getDocument", {})["root"]["nodeId"]
         document = browser.execute_cdp_cmd("DOM.getOuterHTML", {"nodeId": node})["outerHTML"]
-        assert _console(browser) == []
+        assert console_of(browser) == []
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     for tag in ("<table", "<figure", "<tr", "<svg", "<details open"):

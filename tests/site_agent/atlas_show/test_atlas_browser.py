@@ -7,7 +7,7 @@ import pytest
 from selenium import webdriver
 
 from site_agent.atlas_show.page import render_page
-from tests.chromium import chromium
+from tests.chromium import chromium, console_of
 from tests.site_agent.atlas_show.conftest import HOSTILE, renamed, viewed
 
 pytestmark = pytest.mark.browser
@@ -49,4 +49,4 @@ def test_nothing_is_cut_on_screen_or_paper_whatever_the_names(
     cut = browser.execute_script(_CUT)
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert cut == []
-    assert [entry["message"] for entry in browser.get_log("browser")] == []  # type: ignore[no-untyped-call]  # selenium's own
+    assert console_of(browser) == []

@@ -13,7 +13,7 @@ from protocol.modules.specification_results import SpecificationOutcome
 from site_agent.qualification.judgement import judge_lot
 from site_agent.qualification.page import render_qualification
 from site_agent.qualification.qualification_view import LotCard, qualification_view
-from tests.chromium import chromium
+from tests.chromium import chromium, console_of
 from tests.site_agent.qualification.specifications import digest, make_facts, make_specification
 from tests.site_agent.qualification.test_records import make_record
 
@@ -52,7 +52,7 @@ def test_page_prints_on_one_sheet_and_loads_nothing(tmp_path: Path, share: float
     path.write_bytes(render_qualification(view))
     with chromium(tmp_path / "profile") as browser:
         browser.get(path.as_uri())
-        assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]  # selenium's own
+        assert console_of(browser) == []
         assert view.word in browser.find_element("css selector", ".large").text
         options = PrintOptions()
         options.set_page_size(PrintOptions.A4)

@@ -26,7 +26,7 @@ from site_agent.cells.lots import LOT_COLUMNS
 from site_agent.release.decisions import State
 from site_agent.release.offers import NotOffered, Offer
 from site_agent.review.server import ReviewServer
-from tests.chromium import chromium
+from tests.chromium import chromium, console_of
 from tests.site_agent.review.conftest import PASSPHRASE, AHome
 from tests.study_parts import COORDINATOR, NOW, STUDY, make_plan, make_query, make_report, signed
 
@@ -198,7 +198,7 @@ def test_a_steward_walks_from_the_list_to_the_receipt_by_keyboard_without_script
     assert len(ask(waiting).reports) == 3
     browser.refresh()
     _wait_for(browser, "3 reports left after approval.")
-    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]  # selenium leaves it untyped
+    assert console_of(browser) == []
 
 
 def test_the_page_holds_at_twice_the_zoom_and_on_a_small_screen(
