@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from coordinator.modules.gene_sets import GMT_LIMIT, EnrichedSet, enriched_sets, read_gene_sets
 from coordinator.report.downloads import plain_cell
-from coordinator.report.rounding import p_text
 from protocol.envelopes import PAYLOAD_LIMITS, PayloadType
 from protocol.results import ResultSet
 from shared.errors import InputError
+from shared.pages.rounding import p_text
 from shared.runtime.console import json_option, print_json, print_table, remark
 from shared.runtime.files import read_bounded, write_atomically
 

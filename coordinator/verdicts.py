@@ -7,10 +7,10 @@ be so. A refusal gives its reason in the place of an answer.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coordinator.report.rounding import interval_text, p_text, rho_text
 from protocol.plan import Endpoint
 from protocol.results import Association, Verdict, VerdictCode
 from shared.errors import DesignError
+from shared.pages.rounding import interval_text, p_text, rho_text
 
 
 @dataclass(frozen=True, kw_only=True)

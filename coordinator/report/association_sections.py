@@ -1,28 +1,18 @@
 """The sections that hold aggregates only: forest plot, leave-one-out ranges, sensitivity. The same in every edition."""
 
 from coordinator.report import captions, sentences, texts
-from coordinator.report.contents import (
-    Cell,
-    CellState,
-    Column,
-    Finding,
-    Forest,
-    ForestRow,
-    RangeRow,
-    Ranges,
-    Row,
-    Table,
-)
-from coordinator.report.numbering import Numbering
-from coordinator.report.rounding import (
+from coordinator.report.contents import Forest, ForestRow, RangeRow, Ranges
+from coordinator.report.verdicts import alpha_text
+from protocol.results import Association, EndpointCard, LeaveOneOut, NullMethod, ResultSet, Sensitivity
+from shared.pages.contents import Cell, CellState, Column, Finding, Row, Table
+from shared.pages.numbering import Numbering
+from shared.pages.rounding import (
     interval_text,
     p_equation,
     p_text,
     percent_text,
     rho_text,
 )
-from coordinator.report.verdicts import alpha_text
-from protocol.results import Association, EndpointCard, LeaveOneOut, NullMethod, ResultSet, Sensitivity
 
 _MOST_RANGES = 24
 _NOISE = 1e-9

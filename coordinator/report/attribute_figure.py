@@ -6,15 +6,16 @@ A lot below the limit of detection is drawn as a hatched range below every known
 import math
 
 from coordinator.report import captions
-from coordinator.report.contents import Cell, CellState, Column, LotPoint, ModuleFigure, Row, Scatter, Table
+from coordinator.report.contents import LotPoint, Scatter
 from coordinator.report.grouping import MOST_CELLS
 from coordinator.report.lots import LotView
-from coordinator.report.rounding import decimal_text, p_equation, rho_text
 from coordinator.report.scatter import lead_drawing
 from coordinator.study_data import AttributeTable
 from protocol.modules.attributes import AttributeTransform
 from protocol.modules.attributes_results import AttributeAssociation
 from protocol.results import EndpointCard
+from shared.pages.contents import Cell, CellState, Column, ModuleFigure, Row, Table
+from shared.pages.rounding import decimal_text, p_equation, rho_text
 
 _LOT_COLUMNS = ("Lot", "Site", "Value", "Potency")
 _SCALES = {AttributeTransform.NONE: "{unit}", AttributeTransform.LOG: "ln {unit}", AttributeTransform.LOGIT: "logit"}

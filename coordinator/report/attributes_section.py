@@ -8,7 +8,10 @@ from itertools import groupby
 
 from coordinator.report import captions
 from coordinator.report.attribute_figure import lead_figure
-from coordinator.report.contents import (
+from coordinator.report.lots import LotView
+from protocol.modules.attributes_results import AttributeAssociation, AttributesResults, SharedDenominator
+from protocol.results import EndpointCard, ResultSet
+from shared.pages.contents import (
     Cell,
     CellState,
     Column,
@@ -19,11 +22,8 @@ from coordinator.report.contents import (
     Row,
     Table,
 )
-from coordinator.report.lots import LotView
-from coordinator.report.numbering import Numbering
-from coordinator.report.rounding import interval_text, p_equation, p_text, percent_text, rho_text
-from protocol.modules.attributes_results import AttributeAssociation, AttributesResults, SharedDenominator
-from protocol.results import EndpointCard, ResultSet
+from shared.pages.numbering import Numbering
+from shared.pages.rounding import interval_text, p_equation, p_text, percent_text, rho_text
 
 HEADING = "Attributes of the lot against potency"
 _NOT_FOUND = ModuleOutcome(

@@ -10,10 +10,8 @@ Rules
 """
 
 from coordinator.modules.comparability import compared_lots, compared_rows
-from coordinator.report.contents import ModuleOutcome, ModuleSection
 from coordinator.report.edition import Edition
 from coordinator.report.lots import LotView
-from coordinator.report.numbering import Numbering
 from coordinator.report.verdicts import endpoint_card
 from coordinator.study_data import StudyData
 from protocol.modules.comparability import Arm
@@ -22,6 +20,8 @@ from protocol.results import ResultSet
 from shared.comparability.section import HEADING, IDENTIFIER, comparability_section
 from shared.comparability.shown import LotLook, shown_lots
 from shared.comparability.units import units_of_lots
+from shared.pages.contents import ModuleOutcome, ModuleSection
+from shared.pages.numbering import Numbering
 
 _WITHHELD_WORD = "Not told in this edition"
 _WITHHELD = (

@@ -11,10 +11,10 @@ from markupsafe import Markup
 
 from coordinator.report import texts
 from coordinator.report.contents import Bar, Composition, Part, SiteMark
-from coordinator.report.marks import site_mark
-from coordinator.report.rounding import decimal_text
 from shared.drawing.scales import Scale, enclosing, padded, round_ticks
 from shared.drawing.svg import drawing, group, line, rectangle, shortened, text, text_width
+from shared.pages.marks import site_mark
+from shared.pages.rounding import decimal_text
 
 WIDTH = 860
 PART_STYLES = 16

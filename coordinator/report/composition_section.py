@@ -9,12 +9,13 @@ import re
 from collections.abc import Sequence
 
 from coordinator.report import captions, sentences, texts
-from coordinator.report.contents import Bar, Cell, CellState, Column, Composition, Part, Row, Segment, Table
+from coordinator.report.contents import Bar, Composition, Part, Segment
 from coordinator.report.grouping import LotGroup, any_suppressed, lot_groups, mean_potency, mean_share, mean_share_cell
 from coordinator.report.lots import LotView
-from coordinator.report.numbering import Numbering
-from coordinator.report.rounding import decimal_text, share_interval_text, share_text
 from protocol.results import EndpointCard
+from shared.pages.contents import Cell, CellState, Column, Row, Table
+from shared.pages.numbering import Numbering
+from shared.pages.rounding import decimal_text, share_interval_text, share_text
 
 _SHORT_NAME = 3
 _WORD = re.compile(r"^cluster[ _-]?", re.IGNORECASE)

@@ -8,48 +8,10 @@ from dataclasses import dataclass
 from protocol.results import VerdictCode
 from shared.pages.contents import (
     Cell,
-    CellState,
-    Column,
     Finding,
-    ModuleFigure,
-    ModuleOutcome,
     ModuleSection,
-    Row,
     Table,
 )
-
-__all__ = [
-    "MOST_LEADS",
-    "Bar",
-    "Cell",
-    "CellState",
-    "Column",
-    "Composition",
-    "Download",
-    "EndpointSection",
-    "Fact",
-    "Finding",
-    "Forest",
-    "ForestRow",
-    "LotPoint",
-    "ModuleFigure",
-    "ModuleOutcome",
-    "ModuleSection",
-    "Panels",
-    "Part",
-    "Quality",
-    "RangeRow",
-    "Ranges",
-    "ReportModel",
-    "RobustnessSection",
-    "Row",
-    "Scatter",
-    "Segment",
-    "SiteMark",
-    "Table",
-    "ValidationSection",
-    "VerdictBlock",
-]
 
 MOST_LEADS = 4
 """How many leading clusters of an endpoint are shown large."""

@@ -6,20 +6,11 @@ A figure cannot be had without its sentence and its table, so no page can show o
 from dataclasses import dataclass
 
 from coordinator.report.composition import composition_drawings
-from coordinator.report.contents import (
-    Composition,
-    Forest,
-    ModuleFigure,
-    ModuleSection,
-    Panels,
-    Ranges,
-    ReportModel,
-    Scatter,
-    SiteMark,
-)
+from coordinator.report.contents import Composition, Forest, Panels, Ranges, ReportModel, Scatter, SiteMark
 from coordinator.report.forest import forest_drawings
 from coordinator.report.ranges import ranges_drawing
 from coordinator.report.scatter import lead_drawing, panel_drawings
+from shared.pages.contents import ModuleFigure, ModuleSection
 from shared.pages.rendering import Figure, Layout, module_figure
 
 

@@ -6,9 +6,9 @@ from markupsafe import Markup
 
 from coordinator.report import texts
 from coordinator.report.contents import Forest, ForestRow
-from coordinator.report.rounding import decimal_text
 from shared.drawing.scales import Scale
 from shared.drawing.svg import Anchor, drawing, element, group, line, rectangle, shortened, text, text_width
+from shared.pages.rounding import decimal_text
 
 WIDTH = 860
 _ROW = 28

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coordinator.report import captions, texts
-from coordinator.report.contents import Cell, CellState
 from coordinator.report.lots import LotView
-from coordinator.report.rounding import decimal_text, share_interval_text
+from shared.pages.contents import Cell, CellState
+from shared.pages.rounding import decimal_text, share_interval_text
 
 MOST_CELLS = 1_000
 

@@ -7,22 +7,14 @@ it cannot be drawn; a suppressed count is drawn and written as its range.
 import math
 
 from coordinator.report import captions, sentences, texts
-from coordinator.report.contents import (
-    MOST_LEADS,
-    Cell,
-    Column,
-    LotPoint,
-    Panels,
-    Row,
-    Scatter,
-    Table,
-)
+from coordinator.report.contents import MOST_LEADS, LotPoint, Panels, Scatter
 from coordinator.report.grouping import lot_groups, mean_potency_cell, mean_share_cell
 from coordinator.report.lots import LotView
-from coordinator.report.numbering import Numbering
-from coordinator.report.rounding import decimal_text, p_text, rho_text, share_interval_text
 from coordinator.report.verdicts import statistic_text
 from protocol.results import Association, EndpointCard, ResultSet
+from shared.pages.contents import Cell, Column, Row, Table
+from shared.pages.numbering import Numbering
+from shared.pages.rounding import decimal_text, p_text, rho_text, share_interval_text
 
 MOST_PANELS = 40
 _MOST_PANEL_MARKS = 10_000

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from coordinator.report import texts
-from coordinator.report.contents import Cell, CellState, SiteMark
+from coordinator.report.contents import SiteMark
 from coordinator.report.edition import Edition
-from coordinator.report.rounding import count_text, share_interval_text
 from coordinator.study_data import FloatArray, PotencyReplicates, StudyData
 from protocol.results import EndpointCard, LotCounts
+from shared.pages.contents import Cell, CellState
+from shared.pages.rounding import count_text, share_interval_text
 from shared.statistics.potency import Run, log_potency, log_relative_potency
 
 _LONGEST_LABEL = 16

@@ -10,8 +10,8 @@ from math import sqrt
 
 from markupsafe import Markup
 
-from coordinator.report.rounding import decimal_text
 from shared.drawing.svg import drawing, element, group, rectangle, shortened, text, text_width
+from shared.pages.rounding import decimal_text
 
 WIDTH = 860
 _ROW, _TOP, _BOTTOM = 30, 34, 56

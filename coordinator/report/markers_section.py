@@ -7,7 +7,12 @@ descriptive. What an edition may not hold was taken out before (``markers_editio
 from collections.abc import Sequence
 
 from coordinator.report import captions
-from coordinator.report.contents import (
+from coordinator.report.lots import LotView
+from coordinator.report.marker_dots import Dot, dot_drawings
+from coordinator.report.markers_edition import edition_markers
+from protocol.modules.markers_results import ClusterMarkers, MarkerPredictorRow, MarkerRow, MarkersResults
+from protocol.results import ResultSet
+from shared.pages.contents import (
     Cell,
     CellState,
     Column,
@@ -18,13 +23,8 @@ from coordinator.report.contents import (
     Row,
     Table,
 )
-from coordinator.report.lots import LotView
-from coordinator.report.marker_dots import Dot, dot_drawings
-from coordinator.report.markers_edition import edition_markers
-from coordinator.report.numbering import Numbering
-from coordinator.report.rounding import decimal_text, interval_text, p_equation, p_text, percent_text, rho_text
-from protocol.modules.markers_results import ClusterMarkers, MarkerPredictorRow, MarkerRow, MarkersResults
-from protocol.results import ResultSet
+from shared.pages.numbering import Numbering
+from shared.pages.rounding import decimal_text, interval_text, p_equation, p_text, percent_text, rho_text
 
 HEADING = "Markers of the clusters"
 TOP = 20

@@ -19,14 +19,14 @@ from coordinator.report.edition import Edition, EditionKind, names_one_of
 from coordinator.report.lot_sections import lead_rows, lead_scatter, panels
 from coordinator.report.lots import LotView, view_lots
 from coordinator.report.modules import CHARACTERISATION, DECISIONS, module_sections
-from coordinator.report.numbering import Numbering
 from coordinator.report.quality_section import excluded, quality
-from coordinator.report.rounding import percent_text
 from coordinator.report.validation_section import validation_section
 from coordinator.report.verdicts import alpha_text, associations_of, endpoint_card, verdict_block
 from coordinator.study_data import StudyData
 from protocol.results import ResultSet
 from shared.errors import InputError
+from shared.pages.numbering import Numbering
+from shared.pages.rounding import percent_text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,13 @@ from typing import Final
 
 from coordinator.report.attributes_section import attributes_section
 from coordinator.report.comparability_section import section_of_comparability
-from coordinator.report.contents import ModuleSection
 from coordinator.report.lots import LotView
 from coordinator.report.markers_section import markers_section
-from coordinator.report.numbering import Numbering
 from coordinator.report.potencies_section import potencies_section
 from coordinator.report.specification_section import specification_section
 from protocol.results import ResultSet
+from shared.pages.contents import ModuleSection
+from shared.pages.numbering import Numbering
 
 SectionMaker = Callable[[LotView, ResultSet, Numbering], ModuleSection | None]
 

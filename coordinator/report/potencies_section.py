@@ -1,22 +1,13 @@
 """The section on several potencies: which cluster goes with which, on one map, only where the study has two or more."""
 
 from coordinator.report import sentences
-from coordinator.report.contents import (
-    Cell,
-    CellState,
-    Column,
-    Finding,
-    ModuleFigure,
-    ModuleSection,
-    Row,
-    Table,
-)
 from coordinator.report.lots import LotView
-from coordinator.report.numbering import Numbering
 from coordinator.report.potency_map import MapColumn, map_drawings
-from coordinator.report.rounding import interval_text, p_equation, p_text, rho_text
 from protocol.modules.potencies_results import PotenciesResults, PotencyCell
 from protocol.results import Association, EndpointCard, ResultSet
+from shared.pages.contents import Cell, CellState, Column, Finding, ModuleFigure, ModuleSection, Row, Table
+from shared.pages.numbering import Numbering
+from shared.pages.rounding import interval_text, p_equation, p_text, rho_text
 
 HEADING = "Several potencies side by side"
 _LIMITS = (

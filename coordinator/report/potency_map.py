@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from coordinator.report import texts
-from coordinator.report.rounding import rho_text
 from protocol.modules.potencies_results import PotencyCell
 from shared.drawing.svg import drawing, element, group, rectangle, shortened, text, text_width
+from shared.pages.rounding import rho_text
 
 WIDTH = 860
 _ROW, _TOP, _BOTTOM = 34, 58, 52

@@ -9,12 +9,13 @@ from collections import Counter
 import numpy as np
 
 from coordinator.report import sentences, texts
-from coordinator.report.contents import Cell, CellState, Column, Finding, Quality, Row, Table
+from coordinator.report.contents import Quality
 from coordinator.report.edition import names_one_of
 from coordinator.report.lots import LotView
-from coordinator.report.numbering import Numbering
-from coordinator.report.rounding import measure_text
 from protocol.results import LotCounts
+from shared.pages.contents import Cell, CellState, Column, Finding, Row, Table
+from shared.pages.numbering import Numbering
+from shared.pages.rounding import measure_text
 
 _MOST_LOTS_LISTED = 250
 

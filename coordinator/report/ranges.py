@@ -5,9 +5,9 @@ from markupsafe import Markup
 from coordinator.report import texts
 from coordinator.report.contents import RangeRow, Ranges
 from coordinator.report.forest import name_column
-from coordinator.report.rounding import decimal_text
 from shared.drawing.scales import Scale
 from shared.drawing.svg import drawing, element, group, line, rectangle, shortened, text
+from shared.pages.rounding import decimal_text
 
 WIDTH = 860
 _ROW = 30

@@ -8,10 +8,10 @@ from markupsafe import Markup
 
 from coordinator.report import sentences, texts
 from coordinator.report.contents import MOST_LEADS, LotPoint, Panels, Scatter, SiteMark
-from coordinator.report.marks import SITE_COLOURS, site_mark
-from coordinator.report.rounding import decimal_text
 from shared.drawing.scales import Scale, Ticks, enclosing, padded, round_ticks
 from shared.drawing.svg import drawing, element, line, number, rectangle, shortened, text, text_width
+from shared.pages.marks import SITE_COLOURS, site_mark
+from shared.pages.rounding import decimal_text
 
 _MOST_LABELLED = 30
 _LABEL_SIZE = 11.5

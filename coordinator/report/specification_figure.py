@@ -13,10 +13,10 @@ import numpy as np
 from markupsafe import Markup
 
 from coordinator.report.contents import SiteMark
-from coordinator.report.marks import site_mark
 from protocol.modules.specification_results import Side, SpecificationResults
 from shared.drawing.scales import Scale, enclosing, round_ticks
 from shared.drawing.svg import drawing, element, line, number, rectangle, text
+from shared.pages.marks import site_mark
 from shared.pages.rounding import decimal_text
 from shared.statistics.arrays import FloatArray
 from shared.statistics.specification import Line

@@ -9,7 +9,17 @@ from math import log
 import numpy as np
 
 from coordinator.modules.specification_shares import LotShares, shares_of_cluster, shares_of_marker
-from coordinator.report.contents import (
+from coordinator.report.lots import LotView
+from coordinator.report.specification_figure import SpecificationPoint, specification_drawing
+from protocol.modules.specification_results import (
+    DecisionCounts,
+    RateRange,
+    Side,
+    SpecificationOutcome,
+    SpecificationResults,
+)
+from protocol.results import EndpointCard, ResultSet
+from shared.pages.contents import (
     Cell,
     CellState,
     Column,
@@ -20,18 +30,8 @@ from coordinator.report.contents import (
     Row,
     Table,
 )
-from coordinator.report.lots import LotView
-from coordinator.report.numbering import Numbering
-from coordinator.report.rounding import measure_text, share_interval_text, share_text
-from coordinator.report.specification_figure import SpecificationPoint, specification_drawing
-from protocol.modules.specification_results import (
-    DecisionCounts,
-    RateRange,
-    Side,
-    SpecificationOutcome,
-    SpecificationResults,
-)
-from protocol.results import EndpointCard, ResultSet
+from shared.pages.numbering import Numbering
+from shared.pages.rounding import measure_text, share_interval_text, share_text
 from shared.statistics.specification import Line
 
 HEADING = "Specification for release"

@@ -1,9 +1,9 @@
 """The answer as plain rows for a console, rounded as on the page."""
 
 from coordinator.report import texts
-from coordinator.report.rounding import interval_text, p_text, rho_text
 from coordinator.report.verdicts import outcome
 from protocol.results import ResultSet
+from shared.pages.rounding import interval_text, p_text, rho_text
 
 ASSOCIATION_COLUMNS = (
     texts.COLUMN_ENDPOINT,

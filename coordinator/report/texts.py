@@ -4,9 +4,9 @@ Verdict codes and numbers are the same in every language; another language is an
 ``sentences``, with the same names.
 """
 
-from coordinator.report.contents import CellState
 from protocol.plan import Alternative, Strata
 from protocol.results import NullMethod, VerdictCode
+from shared.pages.contents import CellState
 
 RHO = "\N{GREEK SMALL LETTER RHO}"
 VERDICT_WORDS = {VerdictCode.FOUND: "Found", VerdictCode.NOT_FOUND: "Not found", VerdictCode.REFUSED: "Refused"}

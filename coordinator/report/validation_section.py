@@ -5,14 +5,15 @@ greener than that. Panels show the lots of one tissue that the edition may show.
 """
 
 from coordinator.report import captions, sentences, texts
-from coordinator.report.contents import Cell, CellState, Column, Panels, Row, Table, ValidationSection
+from coordinator.report.contents import Panels, ValidationSection
 from coordinator.report.edition import names_one_of
 from coordinator.report.lot_sections import shares_table, validation_panel
 from coordinator.report.lots import LotView
-from coordinator.report.numbering import Numbering
-from coordinator.report.rounding import interval_text, p_equation, p_text, percent_text, rho_text
 from coordinator.report.verdicts import outcome
 from protocol.results import EndpointCard, ResultSet, ValidationRow
+from shared.pages.contents import Cell, CellState, Column, Row, Table
+from shared.pages.numbering import Numbering
+from shared.pages.rounding import interval_text, p_equation, p_text, percent_text, rho_text
 
 
 def validation_section(

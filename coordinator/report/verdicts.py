@@ -8,10 +8,10 @@ from coordinator.analysis import tail_of
 from coordinator.report import sentences, texts
 from coordinator.report.contents import VerdictBlock
 from coordinator.report.edition import names_one_of
-from coordinator.report.numbering import Numbering
-from coordinator.report.rounding import interval_text, p_equation, percent_text, rho_text
 from protocol.plan import Alternative
 from protocol.results import Association, EndpointCard, LeaveOneOut, ResultSet, ValidationRow, Verdict, VerdictCode
+from shared.pages.numbering import Numbering
+from shared.pages.rounding import interval_text, p_equation, percent_text, rho_text
 from shared.statistics.study_size import StudySize, formula_power
 
 _POWER = 0.8

@@ -2,12 +2,12 @@
 
 import pytest
 
-from coordinator.report.rounding import rho_text
 from coordinator.verdicts import Over, refusal_of, verdict_of
 from protocol.identifiers import EndpointId
 from protocol.plan import Endpoint
 from protocol.results import Association, NullMethod, VerdictCode
 from shared.errors import DesignError
+from shared.pages.rounding import rho_text
 
 _ENDPOINT = Endpoint(endpoint=EndpointId("vegf"), assay="VEGF", unit="pg/mL")
 

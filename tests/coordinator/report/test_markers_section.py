@@ -6,12 +6,12 @@ from functools import cache
 import numpy as np
 
 from coordinator.analysis import AnalysisParameters, analyse, study_card
-from coordinator.report.contents import Finding, ModuleFigure, ModuleSection, Table
 from coordinator.report.edition import Edition
 from coordinator.report.model import Bundle, build_report
 from coordinator.report.page import render_page
 from coordinator.study_data import StudyData
 from protocol.results import ResultSet
+from shared.pages.contents import Finding, ModuleFigure, ModuleSection, Table
 from simulations.gene_panel import MARKER
 from simulations.marker_studies import discovery_of
 from simulations.marker_truth import marker_table_of

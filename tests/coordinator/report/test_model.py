@@ -7,7 +7,7 @@ import pytest
 
 from coordinator.report import texts
 from coordinator.report.composition_section import short_names
-from coordinator.report.contents import CellState, ReportModel, Table
+from coordinator.report.contents import ReportModel
 from coordinator.report.edition import Edition
 from coordinator.report.model import Bundle, build_report
 from coordinator.report.page import render_page
@@ -23,6 +23,7 @@ from protocol.identifiers import EndpointId
 from protocol.plan import Alternative
 from protocol.results import VerdictCode
 from shared.errors import InputError
+from shared.pages.contents import CellState, Table
 from shared.statistics.study_size import StudySize
 from tests.coordinator.report.conftest import Study
 

@@ -3,12 +3,12 @@
 import pytest
 
 from coordinator.analysis import AnalysisParameters, analyse, study_card
-from coordinator.report.contents import Finding, ModuleFigure, ModuleSection, Table
 from coordinator.report.edition import Edition
 from coordinator.report.model import build_report
 from coordinator.report.page import render_page
 from coordinator.study_data import StudyData
 from protocol.results import ResultSet
+from shared.pages.contents import Finding, ModuleFigure, ModuleSection, Table
 from simulations.scenarios import scenario_named
 from simulations.whole_study import simulate_whole
 

@@ -4,20 +4,11 @@ from dataclasses import replace
 
 from markupsafe import Markup
 
-from coordinator.report.contents import (
-    Cell,
-    Column,
-    Finding,
-    ModuleFigure,
-    ModuleOutcome,
-    ModuleSection,
-    ReportModel,
-    Row,
-    Table,
-)
+from coordinator.report.contents import ReportModel
 from coordinator.report.edition import Edition
 from coordinator.report.model import build_report
 from coordinator.report.page import render_page
+from shared.pages.contents import Cell, Column, Finding, ModuleFigure, ModuleOutcome, ModuleSection, Row, Table
 from tests.coordinator.report.conftest import Study
 
 TABLE = Table(

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from coordinator.report.edition import Edition
-from coordinator.report.marks import SITE_COLOURS
 from coordinator.report.model import build_report
 from coordinator.report.page import render_page
 from coordinator.study_data import PotencyReplicates
 from protocol.results import Association, ResultSet
+from shared.pages.marks import SITE_COLOURS
 from tests.coordinator.report.conftest import Study, msc_study, pbmc_study
 
 _MOST_BYTES = 1_000_000

@@ -3,7 +3,7 @@
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from coordinator.report.rounding import (
+from shared.pages.rounding import (
     MINUS,
     count_text,
     interval_text,

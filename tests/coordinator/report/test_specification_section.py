@@ -6,7 +6,6 @@ from functools import cache
 import pytest
 
 from coordinator.analysis import AnalysisParameters, analyse, study_card
-from coordinator.report.contents import Finding, ModuleFigure, ModuleSection
 from coordinator.report.edition import Edition
 from coordinator.report.model import build_report
 from coordinator.report.page import render_page
@@ -16,6 +15,7 @@ from protocol.modules.asked import Modules
 from protocol.modules.specification import SpecificationPlan
 from protocol.plan import AnalysisPlan, AtlasReference, Cohort, CohortRole, Endpoint, Normalisation, Strata
 from protocol.results import ResultSet
+from shared.pages.contents import Finding, ModuleFigure, ModuleSection
 from simulations.scenarios import scenario_named
 from simulations.truth import replicate_generator, simulate_study, to_study_data
 
