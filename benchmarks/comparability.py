@@ -104,6 +104,7 @@ def at_the_margin(replicates: int) -> Iterator[Line]:
         "potency at 1.5-fold": Change(log_potency=MARGIN),
         "potency at 1 / 1.5-fold": Change(log_potency=-MARGIN),
         "cluster 3 at ln 2": change_of_part(MODEL, 3, log(2.0)),
+        "cluster 3 at -ln 2": change_of_part(MODEL, 3, -log(2.0)),
         "cluster 0 at -ln 2": change_of_part(MODEL, 0, -log(2.0)),
     }
     for name, blocks in designs.items():
