@@ -1,47 +1,27 @@
 """The review: what is shown, and that each act does what it says and no more."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from protocol.codec import sha256
-from protocol.envelopes import PayloadType
 from protocol.errors import ErrorCode
-from protocol.exchange import Ask
 from protocol.identifiers import StudyId
-from protocol.ledger import LedgerEvent, checkpoint_of
+from protocol.ledger import LedgerEvent
 from protocol.policy import EffectiveRules, write_policy
 from protocol.queries import AnswerStatus
-from protocol.signing import SigningKey
 from shared.errors import InputError, RefusedError
 from shared.runtime.files import write_atomically
-from site_agent.home import Home
 from site_agent.release.decisions import Provenance, State
 from site_agent.release.offers import Offer
 from site_agent.review import acts
 from site_agent.review.model import find_item
 from site_agent.review.shown import headline
-from tests.site_agent.review.conftest import WHO, AHome, item_named, items_of, said, site
-from tests.study_parts import (
-    COORDINATOR,
-    NOW,
-    STRANGER,
-    STUDY,
-    THREE_LOTS,
-    Lots,
-    make_ask,
-    make_plan,
-    make_policy,
-    make_query,
-    make_report,
-    signed,
-)
+from tests.site_agent.review.conftest import WHO, AHome, item_named, items_of, said
+from tests.study_parts import NOW, STRANGER, STUDY, THREE_LOTS, Lots, make_ask, make_plan, make_policy, make_report
 
-PLAN, OTHER = make_plan(), make_plan(study=StudyId("another-study"))
+OTHER = make_plan(study=StudyId("another-study"))
 
 
 class Known:
@@ -226,19 +206,6 @@ def test_a_policy_made_stricter_after_submission_stops_the_approval(waiting: AHo
         acts.approve(waiting.home, item, by=WHO, at=NOW, key=waiting.steward)
 
 
-def test_a_lot_that_a_rule_held_back_is_told_with_its_reason(a_home: AHome, run: Callable[..., Result]) -> None:
-    a_home.source = Lots({"BM-01": (20, 5, 5), "BM-02": (500, 400, 100)})
-    said(a_home)
-    assert [item.lot_name for item in items_of(a_home)] == ["BM-02"]
-    (line,) = json.loads(run("review", "held-back", "--json").stdout)
-    assert (line["lot_name"], line["reasons"]) == ("BM-01", ["Fewer than 50 cells are certain."])
-    assert "not in the airlock: BM-01" in run("review").stdout
-    assert "Fewer than 50 cells" in run("review", "held-back").stdout
-    a_home.source = Lots(THREE_LOTS)
-    said(a_home)
-    assert run("review", "held-back").stdout == "No lot was held back.\n"
-
-
 def test_a_refused_lot_waits_again_only_once_a_steward_lets_it(waiting: AHome, run: Callable[..., Result]) -> None:
     for name in THREE_LOTS:
         act = acts.refuse if name == "BM-02" else acts.approve
@@ -261,154 +228,3 @@ def test_a_refused_lot_waits_again_only_once_a_steward_lets_it(waiting: AHome, r
     waiting.source = Lots({**THREE_LOTS, "BM-02": (560, 460, 160)})
     said(waiting)
     assert item_named(waiting, "BM-02").held.report.version == 4
-
-
-TERMS = b"Findings are used for research only.\n"
-
-
-def test_nothing_is_computed_before_the_terms_are_accepted(a_home: AHome, run: Callable[..., Result]) -> None:
-    source = Lots(THREE_LOTS)
-    a_home.source = source
-    plan = PLAN.model_copy(update={"terms_sha256": sha256(TERMS)})
-
-    def ask() -> Ask:
-        return Ask(
-            query=signed(make_query(plan), PayloadType.QUERY, COORDINATOR), plan=signed(plan, PayloadType.STUDY_PLAN)
-        )
-
-    answer, _ = said(a_home, replace(ask(), terms=b"other terms"))
-    assert (answer.status, answer.code) == (AnswerStatus.WAITING, ErrorCode.TERMS_NOT_ACCEPTED)
-    assert run("terms", "show", STUDY).exit_code == 1  # what the plan does not name is not kept
-    assert said(a_home, replace(ask(), terms=TERMS))[0].code is ErrorCode.TERMS_NOT_ACCEPTED
-    shown = run("terms", "show", STUDY)
-    assert (TERMS.decode() in shown.stdout, "the plan names it" in shown.stderr) == (True, True)
-    assert source.calls == 0
-    with pytest.raises(RefusedError, match="expected the terms"):
-        acts.accept_terms(a_home.home, STUDY, TERMS + b" ", by=WHO, at=NOW, key=a_home.steward)
-    assert run("terms", "accept", STUDY, signs=True).exit_code == 0
-    assert said(a_home, ask())[0].code is ErrorCode.AWAITING_STEWARD
-    assert source.calls == 1
-    events = [entry.record.event for entry in a_home.home.ledger().verify()]
-    assert LedgerEvent.TERMS_ACCEPTED in events
-    # Another plan under the same name has not been accepted.
-    plan = plan.model_copy(update={"question": "Another question?"})
-    assert said(a_home, ask())[0].code is ErrorCode.TERMS_NOT_ACCEPTED
-
-
-def test_the_terminal_walk_from_waiting_to_approved(waiting: AHome, run: Callable[..., Result]) -> None:
-    listed = json.loads(run("review", "--json").stdout)
-    assert {each["state"] for each in listed} == {"pending"}
-    shown = run("review", "show", "BM-01")
-    held = item_named(waiting, "BM-01").held
-    assert held.payload.decode() in shown.stdout
-    assert held.payload_sha256 in shown.stdout
-    assert "your name: BM-01" in shown.stdout
-    assert run("review", "approve", "BM-01", "BM-02", signs=True).exit_code == 0
-    withheld = run("review", "withhold", "BM-03", "--cluster", "c2", signs=True)
-    assert "Withheld; this waits now" in withheld.stdout
-    refused = run("review", "refuse", "BM-03", "--reason", "not ours to give", signs=True)
-    assert "Refused: lot BM-03" in refused.stdout
-    assert len(said(waiting)[1].reports) == 2
-    headed = run("review")
-    assert headed.stdout.startswith("2 reports left after approval. 0 wait for your decision")
-
-
-def test_wrong_names_wrong_passphrases_and_open_files_are_told(
-    waiting: AHome, run: Callable[..., Result], tmp_path: Path
-) -> None:
-    assert run("review", "show", "BM-99").exit_code == 1
-    (tmp_path / "passphrase").write_bytes(b"something else")
-    failed = run("review", "approve", "BM-01", "--json", signs=True)
-    assert failed.exit_code == 1
-    assert json.loads(failed.stdout)["success"] is False
-    (tmp_path / "passphrase").chmod(0o644)
-    assert "others can read" in run("review", "approve", "BM-01", signs=True).stderr
-    assert {held.state for held in waiting.held()} == {State.PENDING}
-
-
-def test_policy_is_shown_explained_and_checked(waiting: AHome, run: Callable[..., Result]) -> None:
-    document = json.loads(run("policy", "show", "--json").stdout)
-    assert document["in_force"][STUDY]["auto_approved"] is False
-    assert "Nothing leaves without a steward's signature." in run("policy", "explain").stdout
-    assert run("policy", "check").exit_code == 0
-    alien = make_policy(auto=False).model_copy(update={"allowed_coordinators": (STRANGER.fingerprint,)})
-    write_atomically(waiting.home.folder / "policy.toml", write_policy(alien))
-    checked = run("policy", "check", "--json")
-    assert checked.exit_code == 1
-    assert "allowed_coordinators" in json.loads(checked.stdout)["problems"][0]
-    (waiting.home.folder / "policy.toml").unlink()
-    assert run("policy", "check").exit_code == 1
-
-
-def test_a_first_policy_is_written_and_lets_nothing_leave_unseen(a_home: AHome, run: Callable[..., Result]) -> None:
-    path = a_home.home.folder / "policy.toml"
-    assert run("policy", "create", "--study", STUDY).exit_code == 1  # one is here already
-    path.unlink()
-    assert run("policy", "create", "--study", "No Study!").exit_code == 1
-    created = run("policy", "create", "--study", STUDY, "--profile", "open")
-    assert "Nothing leaves without a steward's signature." in created.stdout
-    assert run("policy", "check").exit_code == 0
-    assert said(a_home)[0].code is ErrorCode.AWAITING_STEWARD
-
-
-def _keep_checkpoint(home: Home, key: SigningKey) -> None:
-    checkpoint = checkpoint_of(home.ledger().head(), study=STUDY, site=home.site, at="2026-11-20T09:00:00Z")
-    write_atomically(home.folder / "checkpoints" / "1.json", signed(checkpoint, PayloadType.CHECKPOINT, key))
-
-
-def _flip(folder: Path) -> None:
-    path = folder / "000000001.json"
-    data = bytearray(path.read_bytes())
-    data[40] ^= 1
-    path.write_bytes(bytes(data))
-
-
-def _swap(folder: Path) -> None:
-    one, two = folder / "000000001.json", folder / "000000002.json"
-    first, second = one.read_bytes(), two.read_bytes()
-    one.write_bytes(second)
-    two.write_bytes(first)
-
-
-def _remove(folder: Path) -> None:
-    (folder / "000000001.json").unlink()
-
-
-def _cut(folder: Path) -> None:
-    max(folder.glob("*.json")).unlink()
-
-
-@pytest.mark.parametrize("damage", [_flip, _swap, _remove, _cut])
-def test_any_damage_to_the_ledger_is_found(
-    waiting: AHome, run: Callable[..., Result], damage: Callable[[Path], None]
-) -> None:
-    _keep_checkpoint(waiting.home, COORDINATOR)
-    sound = run("log", "verify", "--json")
-    assert json.loads(sound.stdout) == {"success": True, "entries": 6, "checkpoints": 1, "covered": 6, "decisions": 0}
-    assert "asked" in run("log", "show").stdout
-    damage(waiting.home.folder / "ledger")
-    assert run("log", "verify").exit_code == 1
-
-
-def test_a_checkpoint_may_come_from_elsewhere(waiting: AHome, run: Callable[..., Result], tmp_path: Path) -> None:
-    _keep_checkpoint(waiting.home, COORDINATOR)
-    kept = (waiting.home.folder / "checkpoints" / "1.json").rename(tmp_path / "from-a-bundle.json")
-    assert json.loads(run("log", "verify", "--json").stdout)["covered"] == 0
-    assert json.loads(run("log", "verify", "--json", "--checkpoint", str(kept)).stdout)["covered"] == 6
-    _cut(waiting.home.folder / "ledger")
-    assert run("log", "verify").exit_code == 0  # a cut end is not seen without a checkpoint
-    assert run("log", "verify", "--checkpoint", str(kept)).exit_code == 1
-
-
-def test_a_checkpoint_that_the_coordinator_did_not_sign_is_refused(waiting: AHome, run: Callable[..., Result]) -> None:
-    _keep_checkpoint(waiting.home, STRANGER)
-    assert run("log", "verify").exit_code == 1
-
-
-def test_a_home_is_made_by_the_command(tmp_path: Path, run: Callable[..., Result]) -> None:
-    (tmp_path / "coordinator.pub").write_text(COORDINATOR.verifying_key.to_hex() + "\n")
-    arguments = ["home", "create", "--site", "leiden", "--home", str(tmp_path / "leiden"), "--json"]
-    arguments += ["--coordinator-key", str(tmp_path / "coordinator.pub")]
-    made = CliRunner().invoke(site, [*arguments, "--passphrase-file", str(tmp_path / "passphrase")])
-    assert made.exit_code == 0, made.output
-    assert json.loads(made.stdout)["success"] is True
