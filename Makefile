@@ -60,12 +60,12 @@ lint: $(STAMP)  ## Format check, ruff, mypy, import contracts, a fresh lock.
 	$(BIN)/lint-imports --no-cache
 
 bench: $(STAMP)  ## Speed and error rates, side by side in one run.
-	$(BIN)/python benchmarks/association.py
-	$(BIN)/python benchmarks/error_rates.py
-	$(BIN)/python benchmarks/attributes.py
-	$(BIN)/python benchmarks/markers.py
-	$(BIN)/python benchmarks/comparability.py
-	$(BIN)/python benchmarks/specification.py
+	$(BIN)/python -m benchmarks.association
+	$(BIN)/python -m benchmarks.error_rates
+	$(BIN)/python -m benchmarks.attributes
+	$(BIN)/python -m benchmarks.markers
+	$(BIN)/python -m benchmarks.comparability
+	$(BIN)/python -m benchmarks.specification
 
 bench-mapping: $(STAMP)  ## Accuracy and speed of the mapper beside others.
 	$(BIN)/python -m benchmarks.mapping_accuracy --symphonypy

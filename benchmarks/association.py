@@ -5,7 +5,7 @@
 3. scipy.stats.permutation_test with spearmanr, 11 lots, 6 clusters, 9,999 draws: at least 100 times slower. For the
    same draws p is identical, which is checked here too.
 
-``python benchmarks/association.py [--json]``; exit code 1 where a limit is missed.
+``python -m benchmarks.association [--json]``; exit code 1 where a limit is missed.
 """
 
 import argparse

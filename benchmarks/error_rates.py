@@ -1,22 +1,20 @@
 """Error rates of the association engine against known truth, at large n.
 
-``python benchmarks/error_rates.py [--replicates N] [--workers W] [--section NAME] [--json]``
+``python -m benchmarks.error_rates [--replicates N] [--workers W] [--section NAME] [--json]``
 
-Each claim has an expected share and a tolerance of 3 sqrt(.05 x .95 / N). One that does not hold is printed as such,
-and the exit code is 1. The other figures are measured and compared with nothing: the documentation quotes them.
+Rows and claims: `benchmarks.claims`. A claim's tolerance is 3 sqrt(.05 x .95 / N) whatever its share. The documentation
+quotes the figures of which nothing is claimed.
 """
 
-import argparse
-import json
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from math import pi, sin, sqrt
 
 import numpy as np
 
+from benchmarks.claims import Row, about, at_most, exceeds, figure, options, say, share, tolerance
 from protocol.plan import Normalisation, Strata
 from shared.statistics.association import associate
 from simulations.design import Block, even_design
@@ -26,74 +24,6 @@ from simulations.scenarios import Scenario, scenario_named
 from simulations.truth import Model, replicate_generator, simulate_study
 
 ALPHA = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A share that should be so, and what was seen."""
-
-    what: str
-    expected: str
-    measured: float
-    tolerance: float
-    holds: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A share that was seen."""
-
-    what: str
-    measured: float
-    standard_error: float | None = None
-
-
-def tolerance(replicates: int) -> float:
-    """Return the declared tolerance."""
-    return 3 * sqrt(0.05 * 0.95 / replicates)
-
-
-def at_most(what: str, limit: float, rate: Rate, replicates: int) -> Claim:
-    """Return the claim that a share does not exceed ``limit``."""
-    slack = tolerance(replicates)
-    return Claim(
-        what=what,
-        expected=f"<= {limit:g}",
-        measured=rate.value,
-        tolerance=slack,
-        holds=rate.value <= limit + slack,
-    )
-
-
-def about(what: str, expected: float, rate: Rate, replicates: int) -> Claim:
-    """Return the claim that a share is ``expected``."""
-    slack = tolerance(replicates)
-    return Claim(
-        what=what,
-        expected=f"{expected:g}",
-        measured=rate.value,
-        tolerance=slack,
-        holds=abs(rate.value - expected) <= slack,
-    )
-
-
-def exceeds(what: str, limit: float, rate: Rate, replicates: int) -> Claim:
-    """Return the claim that a wrong method shows itself to be wrong."""
-    slack = tolerance(replicates)
-    return Claim(
-        what=what,
-        expected=f"> {limit:g}",
-        measured=rate.value,
-        tolerance=slack,
-        holds=rate.value > limit + slack,
-    )
-
-
-def figure(what: str, rate: Rate) -> Figure:
-    """Return a share with its standard error."""
-    return Figure(
-        what=what, measured=rate.value, standard_error=sqrt(rate.value * (1 - rate.value) / max(rate.trials, 1))
-    )
 
 
 def normal_pairs(replicates: int, *, correlation: float = 0.7, clusters: int = 1) -> tuple[Rate, Rate]:
@@ -136,115 +66,110 @@ def with_correlation(scenario: Scenario, correlation: float) -> Scenario:
 Runner = Callable[[Scenario], ScenarioReport]
 
 
-def type_one_errors(run: Runner, replicates: int) -> Iterator[Claim | Figure]:
+def type_one_errors(run: Runner, replicates: int) -> Iterator[Row]:
     """Yield what happens where nothing drives potency."""
+    slack = tolerance(ALPHA, replicates)
     null = run(scenario_named("null"))
-    yield at_most("null: any rejection", 0.05, null.any_rejection, replicates)
-    yield about("null: intervals hold rho = 0", 0.95, null.intervals_cover, replicates)
+    yield at_most("null: any rejection", null.any_rejection.value, 0.05, slack)
+    yield about("null: intervals hold rho = 0", null.intervals_cover.value, 0.95, slack)
 
     confounded = run(scenario_named("confounded-null"))
-    yield at_most("confounded null, 5 x 10: any rejection, stratified", 0.05, confounded.any_rejection, replicates)
-    yield exceeds("confounded null, 5 x 10: any rejection, naive", 0.05, confounded.naive_any_rejection, replicates)
-    yield exceeds("confounded null, 5 x 10: one test, naive", 0.05, confounded.naive_per_test, replicates)
+    yield at_most("confounded null, 5 x 10: any rejection, stratified", confounded.any_rejection.value, 0.05, slack)
+    yield exceeds("confounded null, 5 x 10: any rejection, naive", confounded.naive_any_rejection.value, 0.05, slack)
+    yield exceeds("confounded null, 5 x 10: one test, naive", confounded.naive_per_test.value, 0.05, slack)
     wide = run(replace(scenario_named("confounded-null"), blocks=even_design(sites=8, lots_per_site=25)))
-    yield at_most("confounded null, 8 x 25: any rejection, stratified", 0.05, wide.any_rejection, replicates)
-    yield figure("confounded null, 5 x 10: one test, naive", confounded.naive_per_test)
-    yield figure("confounded null, 8 x 25: one test, naive", wide.naive_per_test)
+    yield at_most("confounded null, 8 x 25: any rejection, stratified", wide.any_rejection.value, 0.05, slack)
+    yield share("confounded null, 5 x 10: one test, naive", confounded.naive_per_test)
+    yield share("confounded null, 8 x 25: one test, naive", wide.naive_per_test)
     small = run(replace(scenario_named("confounded-null"), blocks=even_design(sites=4, lots_per_site=5)))
-    yield figure("confounded null, 4 x 5: one naive test at .05 / 6", small.naive_per_test_bonferroni)
+    yield share("confounded null, 4 x 5: one naive test at .05 / 6", small.naive_per_test_bonferroni)
 
-    yield figure("two lots of a donor taken as independent: one test", two_lots_of_a_donor(replicates))
+    yield share("two lots of a donor taken as independent: one test", two_lots_of_a_donor(replicates))
     merged = run(replace(scenario_named("null"), blocks=(Block(site="site-01", donors=10, lots_per_donor=2),)))
-    yield figure("the same, donors as units: one test", merged.per_test)
+    yield share("the same, donors as units: one test", merged.per_test)
 
 
-def power_of_four_by_five(run: Runner, replicates: int) -> Iterator[Claim | Figure]:
+def power_of_four_by_five(run: Runner, replicates: int) -> Iterator[Row]:
     """Yield the reference point, on normal data and on simulated lots."""
+    slack = tolerance(ALPHA, replicates)
     alone, _ = normal_pairs(replicates)
-    yield about("4 x 5, r = .7, normal data: power of one cluster tested alone", 0.86, alone, replicates)
+    yield about("4 x 5, r = .7, normal data: power of one cluster tested alone", alone.value, 0.86, slack)
     family, top = normal_pairs(replicates, clusters=6)
-    yield figure("4 x 5, r = .7, normal data: family-wise power, K = 6", family)
-    yield figure("4 x 5, r = .7, normal data: driver on top, K = 6", top)
+    yield share("4 x 5, r = .7, normal data: family-wise power, K = 6", family)
+    yield share("4 x 5, r = .7, normal data: driver on top, K = 6", top)
 
     one = run(scenario_named("one-driver"))
     (driver,) = one.drivers
-    yield figure("4 x 5, r = .7, one-driver: power of the driver tested alone", driver.found_alone)
+    yield share("4 x 5, r = .7, one-driver: power of the driver tested alone", driver.found_alone)
     # Shares are skewed: Pearson's .7 is a smaller rank correlation than on normal data. The power should be that of
     # normal data with the same rank correlation: r = 2 sin(pi rho / 6).
     same_rank, _ = normal_pairs(replicates, correlation=2 * sin(pi * driver.population_rho / 6))
-    yield Claim(
-        what="the same against normal data of its rank correlation",
-        expected=f"{same_rank.value:g}",
-        measured=driver.found_alone.value,
-        tolerance=3 * sqrt(2 * same_rank.value * (1 - same_rank.value) / replicates),  # of a difference of two shares
-        holds=abs(driver.found_alone.value - same_rank.value)
-        <= 3 * sqrt(2 * same_rank.value * (1 - same_rank.value) / replicates),
-    )
-    yield figure("4 x 5, r = .7, one-driver: driver on top, K = 6", driver.top)
-    yield about(
-        "4 x 5, r = .7, one-driver: driver on top of the studies that find something",
-        0.95,
-        one.top_is_driver_if_found,
-        one.top_is_driver_if_found.trials,
-    )
-    yield about("one-driver: the driver's interval holds its rho", 0.95, driver.interval_covers, replicates)
-    yield figure("4 x 5, r = .7, one-driver: family-wise power, K = 6", driver.found)
-    yield figure("4 x 5, r = .7, one-driver: family-wise power, naive", driver.found_naively)
+    of_a_difference = 3 * sqrt(2 * same_rank.value * (1 - same_rank.value) / replicates)
+    what = "the same against normal data of its rank correlation"
+    yield about(what, driver.found_alone.value, same_rank.value, of_a_difference)
+    yield share("4 x 5, r = .7, one-driver: driver on top, K = 6", driver.top)
+    what = "4 x 5, r = .7, one-driver: driver on top of the studies that find something"
+    top_if_found = one.top_is_driver_if_found
+    yield about(what, top_if_found.value, 0.95, tolerance(ALPHA, top_if_found.trials))
+    yield about("one-driver: the driver's interval holds its rho", driver.interval_covers.value, 0.95, slack)
+    yield share("4 x 5, r = .7, one-driver: family-wise power, K = 6", driver.found)
+    yield share("4 x 5, r = .7, one-driver: family-wise power, naive", driver.found_naively)
     process = run(
         replace(scenario_named("one-driver"), model=replace(scenario_named("one-driver").model, process_sd=0.35))
     )
-    yield figure("the same where sites' processes differ: stratified", process.drivers[0].found)
-    yield figure("the same where sites' processes differ: naive", process.drivers[0].found_naively)
+    yield share("the same where sites' processes differ: stratified", process.drivers[0].found)
+    yield share("the same where sites' processes differ: naive", process.drivers[0].found_naively)
     for correlation in (0.8, 0.9):
         stronger = run(with_correlation(scenario_named("one-driver"), correlation))
-        yield figure(f"4 x 5, r = {correlation}, one-driver: family-wise power", stronger.drivers[0].found)
-        yield figure(f"4 x 5, r = {correlation}, one-driver: driver on top", stronger.drivers[0].top)
+        yield share(f"4 x 5, r = {correlation}, one-driver: family-wise power", stronger.drivers[0].found)
+        yield share(f"4 x 5, r = {correlation}, one-driver: driver on top", stronger.drivers[0].top)
 
 
-def assay_bias(run: Runner, replicates: int) -> Iterator[Claim | Figure]:
+def assay_bias(run: Runner, replicates: int) -> Iterator[Row]:
     """Yield what the run's reference standard is worth, for one cluster alone."""
+    slack = tolerance(ALPHA, replicates)
     bias = scenario_named("assay-bias")
     calibrated = run(bias).drivers[0].found_alone
-    yield about("assay bias: run-calibrated, within sites, driver alone", 0.83, calibrated, replicates)
+    yield about("assay bias: run-calibrated, within sites, driver alone", calibrated.value, 0.83, slack)
     raw = replace(bias, normalisation=Normalisation.NONE)
     within = run(raw).drivers[0].found_alone
-    yield figure("assay bias: raw, within sites, driver alone", within)
-    yield exceeds("assay bias: run-calibrated against raw within sites", within.value, calibrated, replicates)
+    yield share("assay bias: raw, within sites, driver alone", within)
+    yield exceeds("assay bias: run-calibrated against raw within sites", calibrated.value, within.value, slack)
     pooled = run(replace(raw, strata=Strata.NONE))
-    yield figure("assay bias: raw, pooled, driver alone", pooled.drivers[0].found_alone)
+    yield share("assay bias: raw, pooled, driver alone", pooled.drivers[0].found_alone)
 
 
-def model_study(run: Runner, _replicates: int) -> Iterator[Claim | Figure]:
+def model_study(run: Runner, _replicates: int) -> Iterator[Row]:
     """Yield discovery and validation of the model study, and what a silent tissue costs."""
     model = run(scenario_named("model-study"))
-    yield figure("model study: family-wise power", model.drivers[0].found)
-    yield Figure(what="model study: median rho", measured=model.drivers[0].median_rho)
-    yield figure("model study: driver on top", model.drivers[0].top)
-    yield figure("model study: validated, all tissues", model.validated)
-    yield figure("model study: validated, BM + AD", model.validated_in_active_tissues)
+    yield share("model study: family-wise power", model.drivers[0].found)
+    yield figure("model study: median rho", model.drivers[0].median_rho)
+    yield share("model study: driver on top", model.drivers[0].top)
+    yield share("model study: validated, all tissues", model.validated)
+    yield share("model study: validated, BM + AD", model.validated_in_active_tissues)
     by_site = run(replace(scenario_named("model-study"), strata=Strata.SITE))
-    yield figure("model study, stratified by site: family-wise power", by_site.drivers[0].found)
+    yield share("model study, stratified by site: family-wise power", by_site.drivers[0].found)
     for correlation in (0.8, 0.9):
         silent = run(with_correlation(scenario_named("uc-without-marker"), correlation))
-        yield figure(f"uc without marker, r = {correlation}: validated, all tissues", silent.validated)
-        yield figure(f"uc without marker, r = {correlation}: validated, BM + AD", silent.validated_in_active_tissues)
+        yield share(f"uc without marker, r = {correlation}: validated, all tissues", silent.validated)
+        yield share(f"uc without marker, r = {correlation}: validated, BM + AD", silent.validated_in_active_tissues)
 
 
-def other_scenarios(run: Runner, _replicates: int) -> Iterator[Claim | Figure]:
+def other_scenarios(run: Runner, _replicates: int) -> Iterator[Row]:
     """Yield the rest."""
     for name in ("rare-driver", "outlier-lot"):
         report = run(scenario_named(name))
-        yield figure(f"{name}: family-wise power", report.drivers[0].found)
-        yield figure(f"{name}: driver alone", report.drivers[0].found_alone)
-        yield figure(f"{name}: driver on top", report.drivers[0].top)
+        yield share(f"{name}: family-wise power", report.drivers[0].found)
+        yield share(f"{name}: driver alone", report.drivers[0].found_alone)
+        yield share(f"{name}: driver on top", report.drivers[0].top)
     two = run(scenario_named("two-drivers"))
     for each in two.drivers:
-        yield figure(f"two-drivers: family-wise power of {each.cluster}", each.found)
-    yield figure("two-drivers: either on top", two.top_is_driver)
+        yield share(f"two-drivers: family-wise power of {each.cluster}", each.found)
+    yield share("two-drivers: either on top", two.top_is_driver)
     for threshold in (0, 5, 10):
         hidden = replace(scenario_named("suppressed-driver"), small_count_threshold=threshold)
         report = run(replace(hidden, model=replace(hidden.model, cells_low=1_500, cells_high=2_500)))
-        yield figure(f"driver of .5% of about 2,000 cells, threshold {threshold}: alone", report.drivers[0].found_alone)
+        yield share(f"driver of .5% of about 2,000 cells, threshold {threshold}: alone", report.drivers[0].found_alone)
 
 
 SECTIONS = {
@@ -258,12 +183,10 @@ SECTIONS = {
 
 def main() -> int:
     """Print both tables; exit code 1 where a claim does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--replicates", type=int, default=2_000)
+    parser = options(__doc__, replicates=2_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--section", choices=tuple(SECTIONS), action="append", help="one or several; all without")
-    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
 
     def run(scenario: Scenario) -> ScenarioReport:
@@ -271,24 +194,8 @@ def main() -> int:
             scenario, replicates=arguments.replicates, seed=arguments.seed, workers=arguments.workers, draws=1_999
         )
 
-    started = time.monotonic()
-    rows = []
-    for row in chain.from_iterable(SECTIONS[name](run, arguments.replicates) for name in arguments.section or SECTIONS):
-        rows.append(row)
-        if arguments.json:
-            continue
-        if isinstance(row, Claim):
-            verdict = "holds" if row.holds else "DOES NOT HOLD"
-            print(f"{row.what:<80} {row.measured:.4f}  expected {row.expected} +- {row.tolerance:.4f}  {verdict}")
-        else:
-            error = "" if row.standard_error is None else f"  +- {row.standard_error:.4f}"
-            print(f"{row.what:<80} {row.measured:.4f}{error}")
-        sys.stdout.flush()
-    if arguments.json:
-        print(json.dumps([{"kind": type(row).__name__.lower(), **asdict(row)} for row in rows], indent=1))
-    else:
-        print(f"{arguments.replicates} studies a row, {time.monotonic() - started:.0f} s")
-    return 0 if all(row.holds for row in rows if isinstance(row, Claim)) else 1
+    sections = (SECTIONS[name] for name in arguments.section or SECTIONS)
+    return say(chain.from_iterable(section(run, arguments.replicates) for section in sections), arguments)
 
 
 if __name__ == "__main__":

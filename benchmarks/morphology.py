@@ -1,16 +1,15 @@
 """How often a simulated morphology study finds its driver, with and without its plates' control wells.
 
-``python benchmarks/morphology.py [--replicates N]``
+``python -m benchmarks.morphology [--replicates N] [--json]``
 
-Tolerance of a claimed share p: 3 sqrt(p (1 - p) / N). One that does not hold is printed as such, with exit code 1.
+Rows, claims and their tolerance: `benchmarks.claims`. Unassigned cells count as errors.
 """
 
-import argparse
 import sys
-import time
+from collections.abc import Iterator
 from dataclasses import replace
-from math import sqrt
 
+from benchmarks.claims import Row, at_most, figure, main_of, share, tolerance
 from simulations.morphology_rates import morphology_rates, reference_of
 from simulations.scenarios import scenario_named
 
@@ -18,34 +17,29 @@ SEED = 5
 LIMIT = 0.05
 
 
-def main() -> int:
-    """Print the rates; exit code 1 where the type-I error does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--replicates", type=int, default=200)
-    replicates = parser.parse_args().replicates
-    started = time.monotonic()
+def driver(replicates: int) -> Iterator[Row]:
+    """Yield what becomes of the driver, scored either way."""
     scenario = scenario_named("morphology")
     reference = reference_of(scenario, seed=SEED)
-    null = replace(scenario, model=replace(scenario.model, drivers=(), slope=0.0))
     for name, scored in (
         ("scored by the plate's own control wells", True),
         ("by the reference's control wells", False),
     ):
         rates = morphology_rates(scenario, reference, replicates=replicates, seed=SEED, scored=scored)
-        print(f"{name}: cells given their state {rates.accuracy:.3f}, unassigned states counted as errors")
-        print(f"{name}: the driver leads {rates.leads.value:.3f}, is found {rates.found.value:.3f}")
-        print(f"{name}: another cluster found without it {rates.others_found.value:.3f}")
-        sys.stdout.flush()
-    none = morphology_rates(null, reference, replicates=replicates, seed=SEED + 1)
-    slack = 3 * sqrt(LIMIT * (1 - LIMIT) / replicates)
-    holds = none.others_found.value <= LIMIT + slack
-    print(
-        f"no driver: any cluster found {none.others_found.value:.3f}  expected <= {LIMIT:g} + {slack:.4f}  "
-        f"{'holds' if holds else 'DOES NOT HOLD'}"
-    )
-    print(f"{replicates} studies a row, {time.monotonic() - started:.0f} s")
-    return 0 if holds else 1
+        yield figure(f"{name}: cells given their state", rates.accuracy)
+        yield share(f"{name}: the driver leads", rates.leads)
+        yield share(f"{name}: the driver is found", rates.found)
+        yield share(f"{name}: another cluster found without it", rates.others_found)
+
+
+def no_driver(replicates: int) -> Iterator[Row]:
+    """Yield the type-I error."""
+    scenario = scenario_named("morphology")
+    null = replace(scenario, model=replace(scenario.model, drivers=(), slope=0.0))
+    none = morphology_rates(null, reference_of(scenario, seed=SEED), replicates=replicates, seed=SEED + 1)
+    found = none.others_found.value
+    yield at_most("no driver: any cluster found", found, LIMIT, tolerance(LIMIT, replicates))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_of(__doc__, (driver, no_driver), replicates=200))

@@ -1,13 +1,12 @@
 """What noise on counts costs in power: the same simulated studies with and without it.
 
-``python benchmarks/noise_power.py [--replicates N] [--json]``
+``python -m benchmarks.noise_power [--replicates N] [--json]``
 
 Every lot has 2,000 cells. Noise is drawn as a site draws it (discrete Laplace of scale 2 / epsilon on each part, none
 negative, the total their sum), by scipy and a seed. A driver is found where its adjusted p is at most .05. Differences
 are of the same studies, so that their error is far below that of the rates themselves.
 """
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ from math import sqrt
 import numpy as np
 from scipy import stats
 
+from benchmarks.claims import options
 from coordinator.study_data import StudyData
 from coordinator.units import rows_of_cohorts, units_of
 from protocol.identifiers import EndpointId
@@ -109,10 +109,7 @@ def costs(name: str, replicates: int) -> Iterator[Cost]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replicates", type=int, default=1_000)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    given = options(__doc__, replicates=1_000).parse_args()
     rows = [cost for name in SCENARIOS for cost in costs(name, given.replicates)]
     if given.json:
         print(json.dumps([asdict(row) for row in rows], indent=1))

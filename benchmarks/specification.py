@@ -1,22 +1,19 @@
 """Error rates of the release threshold and of the control chart, against known truth.
 
-``python benchmarks/specification.py [--replicates N] [--json]``
+``python -m benchmarks.specification [--replicates N] [--json]``
 
-Tolerance of a claimed share p: 3 sqrt(p (1 - p) / N). One that does not hold is printed as such, with exit code 1. The
-other figures are measured and compared with nothing: the walkthrough quotes them.
+Rows, claims and their tolerance: `benchmarks.claims`; a share that STATISTICS quotes is known to .005. The walkthrough
+quotes the figures of which nothing is claimed.
 """
 
-import argparse
-import json
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from math import log, sqrt
 
 import numpy as np
 from scipy.stats import multivariate_normal, norm
 
+from benchmarks.claims import Row, about, at_most, figure, main_of, tolerance
 from coordinator.modules.specification import specify
 from coordinator.modules.specification_question import Question
 from protocol.identifiers import EndpointId
@@ -42,32 +39,7 @@ DECLARED = {0.8: (0.19, 0.017, 0.64), 0.6: (0.65, None, None)}
 OTHER_RULES = {"regression line": (0.15, 0.10), "Youden": (0.09, 0.26)}
 STUDIES = 200
 LATER_LOTS = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A measured share; ``expected`` says what is claimed of it, empty where nothing is."""
-
-    what: str
-    measured: float
-    expected: str = ""
-    tolerance: float = 0.0
-    holds: bool = True
-
-
-def about(what: str, measured: float, expected: float, trials: int, *, rounding: float = 0.005) -> Line:
-    """Return a share that must be ``expected``, which itself is known to ``rounding``."""
-    slack = 3 * sqrt(expected * (1 - expected) / trials) + rounding
-    holds = abs(measured - expected) <= slack
-    return Line(what=what, measured=measured, expected=f"{expected:g}", tolerance=slack, holds=holds)
-
-
-def at_most(what: str, measured: float, limit: float, trials: int) -> Line:
-    """Return a share that must not exceed ``limit``."""
-    slack = 3 * sqrt(limit * (1 - limit) / trials)
-    return Line(
-        what=what, measured=measured, expected=f"<= {limit:g}", tolerance=slack, holds=measured <= limit + slack
-    )
+ROUNDING = 0.005  # of what STATISTICS quotes
 
 
 def true_rates(threshold: float, r: float) -> tuple[float, float]:
@@ -76,7 +48,7 @@ def true_rates(threshold: float, r: float) -> tuple[float, float]:
     return 1 - both / float(norm.sf(threshold)), 1 - both / SUFFICIENT
 
 
-def eleven_lots(replicates: int) -> Iterator[Line]:
+def eleven_lots(replicates: int) -> Iterator[Row]:
     """Thresholds of the model study's size: how often none exists, and what the found ones do to future lots."""
     for r, (none, false_pass, false_fail) in DECLARED.items():
         rng = np.random.default_rng((SEED, int(10 * r)))
@@ -104,21 +76,22 @@ def eleven_lots(replicates: int) -> Iterator[Line]:
                 youden = [(x[sufficient] >= c).mean() - (x[~sufficient] >= c).mean() for c in cuts]
                 found["Youden"].append(true_rates(float(cuts[int(np.argmax(youden))]), r))
         where = f"11 lots, r = {r}"
-        yield about(f"{where}: no threshold exists", missing / replicates, none, replicates)
+        slack = tolerance(none, replicates) + ROUNDING
+        yield about(f"{where}: no threshold exists", missing / replicates, none, slack)
         for rule, pairs in found.items():
             passed, failed = np.mean(pairs, axis=0)
             claims = (false_pass, false_fail) if rule == "prediction bound" else OTHER_RULES[rule]
             for what, measured, claim in (("false pass", passed, claims[0]), ("false fail", failed, claims[1])):
                 name = f"{where}, {rule}: {what}"
                 if claim is None or r != 0.8:
-                    yield Line(what=name, measured=float(measured))
+                    yield figure(name, float(measured))
                 else:
-                    yield about(name, float(measured), claim, replicates)
+                    yield about(name, float(measured), claim, tolerance(claim, replicates) + ROUNDING)
         for what, measured in zip(("false pass", "false fail"), np.mean(said, axis=0), strict=True):
-            yield Line(what=f"{where}: {what} as the data sets themselves say it", measured=float(measured))
+            yield figure(f"{where}: {what} as the data sets themselves say it", float(measured))
 
 
-def studies(_replicates: int) -> Iterator[Line]:
+def studies(_replicates: int) -> Iterator[Row]:
     """Whole simulated studies of the scenario, and new lots held against what each gives."""
     for name, count in (("specification", STUDIES), ("specification-small", STUDIES)):
         scenario = scenario_named(name)
@@ -154,17 +127,17 @@ def studies(_replicates: int) -> Iterator[Line]:
             if found.false_pass is not None and found.false_pass.value is not None:
                 said.append(found.false_pass.value)
         for outcome, times in outcomes.items():
-            yield Line(what=f"{name}, {count} studies: {outcome.value}", measured=times / count)
+            yield figure(f"{name}, {count} studies: {outcome.value}", times / count)
         # Lots of one study share its threshold: the studies are what is counted.
         what = f"{name}: false pass of new lots at 8 other sites"
         large = len(study.lots) >= FEWEST_FOR_A_SPECIFICATION
-        yield at_most(what, missed / passed, 0.02, count) if large else Line(what=what, measured=missed / passed)
-        yield Line(what=f"{name}: false pass as the studies themselves say it", measured=float(np.mean(said)))
-        yield Line(what=f"{name}: false fail of new lots", measured=turned_away / sufficient)
-        yield Line(what=f"{name}: sound new lots stopped for unassigned cells", measured=stopped / lots)
+        yield at_most(what, missed / passed, 0.02, tolerance(0.02, count)) if large else figure(what, missed / passed)
+        yield figure(f"{name}: false pass as the studies themselves say it", float(np.mean(said)))
+        yield figure(f"{name}: false fail of new lots", turned_away / sufficient)
+        yield figure(f"{name}: sound new lots stopped for unassigned cells", stopped / lots)
 
 
-def unassigned(replicates: int) -> Iterator[Line]:
+def unassigned(replicates: int) -> Iterator[Row]:
     """Measure the bound of unassigned cells: one sound lot in a hundred lies above it."""
     rng = np.random.default_rng((SEED, 1))
     above = 0
@@ -173,10 +146,11 @@ def unassigned(replicates: int) -> Iterator[Line]:
         totals = np.full(33, 100_000.0)
         cells = np.round(totals / (1 + np.exp(-odds)))
         above += cells[32] / totals[32] > upper_share_bound(cells[:32], totals[:32], confidence=0.99)
-    yield about("a sound lot above the bound of 32 lots", above / replicates, 0.01, replicates, rounding=0.0)
+    slack = tolerance(0.01, replicates)
+    yield about("a sound lot above the bound of 32 lots", above / replicates, 0.01, slack)
 
 
-def charts(replicates: int) -> Iterator[Line]:
+def charts(replicates: int) -> Iterator[Row]:
     """Chart a process that never changes, and one that loses half of a standard deviation with each lot."""
     rng = np.random.default_rng((SEED, 2))
     series = max(replicates // 4, 250)
@@ -196,34 +170,14 @@ def charts(replicates: int) -> Iterator[Line]:
             (chart := chart_of(drift[: BASELINE + k + 1])).has_trend or (chart.outside >= BASELINE).any()
             for k in range(8)
         )
-    yield Line(what="steady process: a new lot beyond limits of 20 lots", measured=beyond / series / LATER_LOTS)
-    yield Line(what="steady process: any of 20 new lots beyond", measured=any_beyond / series)
-    yield at_most("steady process: trend at one look", trend / series / LATER_LOTS, TREND_ALPHA, series)
-    yield Line(what="steady process: trend at any of 20 looks", measured=any_trend / series)
-    yield Line(what="drift of SD/2 a lot: a signal within 8 lots", measured=caught / series)
-
-
-def main() -> int:
-    """Print the table; exit code 1 where a claim does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--replicates", type=int, default=2_000)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    started = time.process_time()
-    lines = []
-    for section in (eleven_lots, studies, unassigned, charts):
-        for line in section(arguments.replicates):
-            lines.append(line)
-            if not arguments.json:
-                claim = f"  expected {line.expected} +- {line.tolerance:.4f}" if line.expected else ""
-                verdict = "" if not line.expected else "  holds" if line.holds else "  DOES NOT HOLD"
-                print(f"{line.what:<72} {line.measured:.4f}{claim}{verdict}", flush=True)
-    if arguments.json:
-        print(json.dumps([asdict(line) for line in lines], indent=1))
-    else:
-        print(f"{arguments.replicates} data sets a row, {time.process_time() - started:.0f} processor seconds")
-    return 0 if all(line.holds for line in lines) else 1
+    yield figure("steady process: a new lot beyond limits of 20 lots", beyond / series / LATER_LOTS)
+    yield figure("steady process: any of 20 new lots beyond", any_beyond / series)
+    slack = tolerance(TREND_ALPHA, series)
+    yield at_most("steady process: trend at one look", trend / series / LATER_LOTS, TREND_ALPHA, slack)
+    yield figure("steady process: trend at any of 20 looks", any_trend / series)
+    yield figure("drift of SD/2 a lot: a signal within 8 lots", caught / series)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sections = (eleven_lots, studies, unassigned, charts)
+    sys.exit(main_of(__doc__, sections, replicates=2_000, unit="data sets"))
