@@ -1,8 +1,9 @@
 """The steward's commands: ``review``, ``policy``, ``log``, ``terms`` and ``home``; mounted by ``crosslot-site``."""
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +17,9 @@ from shared.errors import InputError
 from shared.runtime.console import json_option, print_json, print_table, remark
 from shared.runtime.files import read_bounded
 from site_agent.home import Home, create_home, open_home
+from site_agent.release.decisions import Held
 from site_agent.review import acts
-from site_agent.review.model import ReviewItem, find_item, held_back_lines, review_items
+from site_agent.review.model import find_item, held_back_lines, review_items
 from site_agent.review.shown import (
     LINE_COLUMNS,
     LIST_COLUMNS,
@@ -44,12 +46,59 @@ home_option: Final = click.option(
 )
 
 
-def _decision_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    by = click.option("--by", required=True, help="Your name: it stands in the signed decision.")
+@dataclass(frozen=True, kw_only=True)
+class _Steward:
+    """Who decides at which home, and how the answer is to be printed."""
+
+    home: Home
+    by: str
+    passphrase_file: Path | None
+    as_json: bool
+
+    def key(self) -> SigningKey:
+        """Return the steward's key; asks for its passphrase where no file holds it."""
+        return self.home.steward_key(_passphrase(self.passphrase_file))
+
+    def decide(self, reports: Sequence[str], said: str, act: Callable[..., Held | None]) -> None:
+        """Do ``act`` on each of the reports by signature, and print what they are then: ``said``.
+
+        All are found before the key is asked for. An act returns what waits in the report's place, if anything does.
+        """
+        items = [find_item(review_items(self.home), name) for name in reports]
+        key = self.key()
+        decided = []
+        for item in items:
+            instead = act(self.home, item, by=self.by, at=_now(), key=key)
+            decided.append((instead or item.held).payload_sha256)
+        now = {item.held.payload_sha256: item for item in review_items(self.home)}
+        if self.as_json:
+            print_json([as_document(now[digest]) for digest in decided])
+            return
+        for item in (now[digest] for digest in decided):
+            lot = item.lot_name or item.held.lot
+            click.echo(f"{said}: lot {lot}, {purpose(item)}, SHA-256 {item.held.payload_sha256}")
+
+
+def _signed_by_steward(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of every signed decision, and hand them to it as one `_Steward`."""
+
+    @wraps(command)
+    def decided(
+        *,
+        home_folder: Path,
+        by: str,
+        passphrase_file: Path | None,
+        as_json: bool,
+        **asked: Any,  # noqa: ANN401 - the command's own options
+    ) -> None:
+        home = open_home(home_folder)
+        command(_Steward(home=home, by=by, passphrase_file=passphrase_file, as_json=as_json), **asked)
+
+    named = click.option("--by", required=True, help="Your name: it stands in the signed decision.")
     passphrase = click.option(
         "--passphrase-file", type=_PATH, help="A file with the passphrase of the steward's key; without: you are asked."
     )
-    return home_option(by(passphrase(json_option(command))))
+    return home_option(named(passphrase(json_option(decided))))
 
 
 @click.group("review", invoke_without_command=True)
@@ -131,84 +180,39 @@ def held_back(home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click
 @review.command("approve")
 @click.argument("reports", metavar="REPORT...", nargs=-1, required=True)
 @click.option("--reason", default="", help="Why; needed where a rule asks for review.")
-@_decision_options
-def approve(
-    reports: tuple[str, ...],
-    reason: str,
-    home_folder: Path,
-    by: str,
-    passphrase_file: Path | None,
-    as_json: bool,  # noqa: FBT001 - click hands flags over
-) -> None:
+@_signed_by_steward
+def approve(steward: _Steward, reports: tuple[str, ...], reason: str) -> None:
     """Approve each REPORT for release, signed by the steward's key: exactly these bytes may leave."""
-    home = open_home(home_folder)
-    items = [find_item(review_items(home), name) for name in reports]
-    key = _steward_key(home, passphrase_file)
-    for item in items:
-        acts.approve(home, item, by=by, at=_now(), key=key, reason=reason)
-    _receipt(home, items, "Approved, not yet sent", as_json=as_json)
+    steward.decide(reports, "Approved, not yet sent", partial(acts.approve, reason=reason))
 
 
 @review.command("withhold")
 @click.argument("report")
 @click.option("--cluster", "clusters", multiple=True, required=True, help="A cluster to hide; may be given again.")
 @click.option("--reason", default="", help="Why.")
-@_decision_options
-def withhold(
-    report: str,
-    clusters: tuple[str, ...],
-    reason: str,
-    home_folder: Path,
-    by: str,
-    passphrase_file: Path | None,
-    as_json: bool,  # noqa: FBT001 - click hands flags over
-) -> None:
+@_signed_by_steward
+def withhold(steward: _Steward, report: str, clusters: tuple[str, ...], reason: str) -> None:
     """Hide more of a lot, by signature: the clusters' counts shrink to orders of magnitude; what waited is void."""
-    home = open_home(home_folder)
-    item = find_item(review_items(home), report)
-    key = _steward_key(home, passphrase_file)
-    new = acts.withhold(home, item, clusters, by=by, at=_now(), key=key, reason=reason)
-    _receipt(home, [find_item(review_items(home), new.payload_sha256)], "Withheld; this waits now", as_json=as_json)
+    act = partial(acts.withhold, clusters=clusters, reason=reason)
+    steward.decide([report], "Withheld; this waits now", act)
 
 
 @review.command("refuse")
 @click.argument("reports", metavar="REPORT...", nargs=-1, required=True)
 @click.option("--reason", required=True, help="Why.")
-@_decision_options
-def refuse(
-    reports: tuple[str, ...],
-    reason: str,
-    home_folder: Path,
-    by: str,
-    passphrase_file: Path | None,
-    as_json: bool,  # noqa: FBT001 - click hands flags over
-) -> None:
+@_signed_by_steward
+def refuse(steward: _Steward, reports: tuple[str, ...], reason: str) -> None:
     """Refuse each REPORT, signed by the steward's key: it does not leave."""
-    home = open_home(home_folder)
-    items = [find_item(review_items(home), name) for name in reports]
-    key = _steward_key(home, passphrase_file)
-    for item in items:
-        acts.refuse(home, item, by=by, at=_now(), key=key, reason=reason)
-    _receipt(home, items, "Refused", as_json=as_json)
+    steward.decide(reports, "Refused", partial(acts.refuse, reason=reason))
 
 
 @review.command("offer-again")
 @click.argument("report")
 @click.option("--reason", required=True, help="Why.")
-@_decision_options
-def offer_again(
-    report: str,
-    reason: str,
-    home_folder: Path,
-    by: str,
-    passphrase_file: Path | None,
-    as_json: bool,  # noqa: FBT001 - click hands flags over
-) -> None:
+@_signed_by_steward
+def offer_again(steward: _Steward, report: str, reason: str) -> None:
     """Let the lot of a refused REPORT be offered again, by signature: it waits anew once the coordinator has asked."""
-    home = open_home(home_folder)
-    item = find_item(review_items(home), report)
-    acts.offer_again(home, item, by=by, at=_now(), key=_steward_key(home, passphrase_file), reason=reason)
-    _receipt(home, [item], "To be offered again", as_json=as_json)
+    steward.decide([report], "To be offered again", partial(acts.offer_again, reason=reason))
 
 
 @click.group("terms")
@@ -231,26 +235,18 @@ def terms_show(study: str, home_folder: Path) -> None:
 @terms.command("accept")
 @click.argument("study")
 @click.option("--document", type=_PATH, help="The terms, as you have them; without: as they came with the plan.")
-@_decision_options
-def accept(
-    study: str,
-    document: Path | None,
-    home_folder: Path,
-    by: str,
-    passphrase_file: Path | None,
-    as_json: bool,  # noqa: FBT001 - click hands flags over
-) -> None:
+@_signed_by_steward
+def accept(steward: _Steward, study: str, document: Path | None) -> None:
     """Accept the terms of STUDY by signature; the document must be the one that the signed plan names."""
-    home = open_home(home_folder)
     if document is None:
-        data = home.records.terms(StudyId(study))
+        data = steward.home.records.terms(StudyId(study))
     else:
         data = read_bounded(document, limit=TERMS_LIMIT, what="the study's terms")
-    acts.accept_terms(home, StudyId(study), data, by=by, at=_now(), key=_steward_key(home, passphrase_file))
-    if as_json:
+    acts.accept_terms(steward.home, StudyId(study), data, by=steward.by, at=_now(), key=steward.key())
+    if steward.as_json:
         print_json({"success": True, "study": study})
     else:
-        click.echo(f"Accepted the terms of {study}, signed by {by}.")
+        click.echo(f"Accepted the terms of {study}, signed by {steward.by}.")
 
 
 @click.group("home")
@@ -286,10 +282,6 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _steward_key(home: Home, passphrase_file: Path | None) -> SigningKey:
-    return home.steward_key(_passphrase(passphrase_file))
-
-
 def _passphrase(path: Path | None, *, confirm: bool = False) -> str:
     if path is None:
         asked: str = click.prompt("The steward's passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
@@ -298,14 +290,3 @@ def _passphrase(path: Path | None, *, confirm: bool = False) -> str:
     if path.stat().st_mode & 0o077:
         raise InputError(f"{path}: others can read the passphrase", hint=f"run: chmod 600 {path}")
     return data.decode("utf-8", errors="replace").rstrip("\r\n")
-
-
-def _receipt(home: Home, items: list[ReviewItem], what: str, *, as_json: bool) -> None:
-    now = {item.held.payload_sha256: item for item in review_items(home)}
-    decided = [now[item.held.payload_sha256] for item in items]
-    if as_json:
-        print_json([as_document(item) for item in decided])
-        return
-    for item in decided:
-        lot = item.lot_name or item.held.lot
-        click.echo(f"{what}: lot {lot}, {purpose(item)}, SHA-256 {item.held.payload_sha256}")
