@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from shared.drawing.security import content_security_policy
+from shared.pages.rendering import STYLE_SHEET, page_environment, shared_template
 from site_agent.atlas_show import tables
 from site_agent.atlas_show.map_drawing import map_drawing
 from site_agent.atlas_show.model import AtlasView
@@ -55,35 +55,32 @@ class HeatRow:
 
 def render_page(view: AtlasView) -> bytes:
     """Return the page as UTF-8 HTML."""
-    environment = Environment(
-        loader=FunctionLoader(_template),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = _template("atlas.css")
-    page = environment.get_template("atlas.html").render(
-        view=view,
-        icon=ICONS[view.verdict.state],
-        reveal=what_it_may_reveal(view),
-        rules=RULES,
-        map=map_drawing(view.classes, title=_MAP_TITLE, description=f"{len(view.classes)} classes of {view.name}"),
-        map_title=_MAP_TITLE,
-        map_sentence=_MAP_SENTENCE.format(others=max(view.n_dimensions - 2, 0)),
-        heat=heat_rows(view) if len(view.classes) <= MOST_CLASSES_IN_MATRIX else None,
-        most_in_matrix=MOST_CLASSES_IN_MATRIX,
-        card=tables.card_rows(view),
-        transfer=tables.transfer_rows(view),
-        by_class=tables.class_rows(view),
-        places=tables.place_rows(view),
-        errors=tables.confusion_rows(view),
-        by_lot=tables.lot_rows(view),
-        markers=tables.marker_rows(view),
-        dropped=tables.dropped_rows(view),
-        held=tables.held_rows(view),
-        style=Markup(style),  # noqa: S704 - this package's own style sheet
-        policy=content_security_policy(style=style),
+    style = shared_template(STYLE_SHEET) + _template("atlas.css")
+    page = (
+        page_environment(_template)
+        .get_template("atlas.html")
+        .render(
+            view=view,
+            icon=ICONS[view.verdict.state],
+            reveal=what_it_may_reveal(view),
+            rules=RULES,
+            map=map_drawing(view.classes, title=_MAP_TITLE, description=f"{len(view.classes)} classes of {view.name}"),
+            map_title=_MAP_TITLE,
+            map_sentence=_MAP_SENTENCE.format(others=max(view.n_dimensions - 2, 0)),
+            heat=heat_rows(view) if len(view.classes) <= MOST_CLASSES_IN_MATRIX else None,
+            most_in_matrix=MOST_CLASSES_IN_MATRIX,
+            card=tables.card_rows(view),
+            transfer=tables.transfer_rows(view),
+            by_class=tables.class_rows(view),
+            places=tables.place_rows(view),
+            errors=tables.confusion_rows(view),
+            by_lot=tables.lot_rows(view),
+            markers=tables.marker_rows(view),
+            dropped=tables.dropped_rows(view),
+            held=tables.held_rows(view),
+            style=Markup(style),  # noqa: S704 - our own style sheets
+            policy=content_security_policy(style=style),
+        )
     )
     return page.encode("utf-8")
 
