@@ -13,6 +13,7 @@ The compiled part holds no lock of Python: any number of threads map at once.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -196,20 +197,28 @@ def map_block(
         indices = indices.clip(-1, np.iinfo(np.int32).max).astype(np.int32)
     indptr = np.require(indptr, requirements=["C", "A"])
     indices, data = np.require(indices, requirements=["C", "A"]), np.require(data, requirements=["C", "A"])
-    d = tables.n_dimensions
-    label, best, n_genes = (np.empty(n, dtype=np.int32) for _ in range(3))
-    confidence, energy = (np.empty(n, dtype=np.float32) for _ in range(2))
-    total, mito = (np.empty(n, dtype=np.float64) for _ in range(2))
-    latent = np.empty((n, d), dtype=np.float32) if with_latent else None
     rows = Rows(
         address(indptr, np.int64, [n + 1]),
         address(indices, np.int32, [length]),
         address(data, data.dtype.type, [length]),
         *(n, length, data.dtype == np.float64),
     )
+    return mapped_by(
+        lambda cells: map_rows(tables.compiled, rows, cells, is_wide=is_wide), tables, n, with_latent=with_latent
+    )
+
+
+def mapped_by(
+    fill: Callable[[Cells], tuple[int, int]], tables: KernelTables, n: int, *, with_latent: bool
+) -> MappedBlock:
+    """Return what compiled code says of n cells; ``fill`` writes into the room it is given, and returns code and row."""
+    d = tables.n_dimensions
+    label, best, n_genes = (np.empty(n, dtype=np.int32) for _ in range(3))
+    confidence, energy = (np.empty(n, dtype=np.float32) for _ in range(2))
+    total, mito = (np.empty(n, dtype=np.float64) for _ in range(2))
+    latent = np.empty((n, d), dtype=np.float32) if with_latent else None
     written = (label, best, confidence, energy, total, mito, n_genes)
-    cells = Cells(*(array.ctypes.data for array in written), None if latent is None else latent.ctypes.data)
-    code, row = map_rows(tables.compiled, rows, cells, is_wide=is_wide)
+    code, row = fill(Cells(*(array.ctypes.data for array in written), None if latent is None else latent.ctypes.data))
     return MappedBlock(
         validity=Validity(code),
         first_bad_row=row,

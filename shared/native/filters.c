@@ -1,8 +1,8 @@
-/* Loops over bytes: the lzf and shuffle filters of HDF5, undone. site_agent/cells/byte_kernels.py calls.
+/* Loops over bytes: the lzf and shuffle filters of HDF5, undone. reading.c calls.
 
    Every loop is bounded by the sizes given with the arrays, whatever they hold. Source: LibLZF 3.6, lzf_d.c (format). */
 
-#include "ieee.h"
+#include "reading.h"
 
 /* Fill target from an lzf stream; return the bytes written, or -1 where the stream is not one.
 

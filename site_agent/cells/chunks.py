@@ -10,8 +10,7 @@ Rules:
 """
 
 import os
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,14 +19,12 @@ from numpy.typing import NDArray
 
 from shared.errors import InputError
 from site_agent.cells.bounds import MAXIMUM_CHUNK_BYTES, MAXIMUM_TEXT_BYTES, damaged, naming_damage
-from site_agent.cells.decoders import Bytes, Step, decode_chunk, decoding_steps
+from site_agent.cells.decoders import Codecs, codecs_for
+from site_agent.cells.file_vectors import Chunks, FileVector
 
 Array = NDArray[Any]
 
 _FIRST_PLUGIN_FILTER = 256
-_EDGE_BYTES = 16 * 2**20
-_MAXIMUM_EDGES = 16
-"""Decoded chunks kept for the neighbours of running blocks, by number and by size."""
 
 _METADATA_BYTES = 2**20
 
@@ -73,96 +70,6 @@ class LibraryVector:
         """Return the items of ``start..stop``."""
         with naming_damage(self.path, self.part):
             return np.asarray(self.dataset[start:stop])
-
-
-@dataclass(frozen=True, eq=False)
-class ContiguousVector:
-    """A vector whose bytes lie in one run of the file."""
-
-    descriptor: int
-    offset: int
-    size: int
-    dtype: np.dtype[Any]
-    path: Path
-    part: str
-
-    def read(self, start: int, stop: int) -> Array:
-        """Return the items of ``start..stop``."""
-        out = np.empty(stop - start, dtype=self.dtype)
-        _read_into(self.descriptor, out.view(np.uint8), self.offset + start * self.dtype.itemsize, self.path, self.part)
-        return out
-
-
-class _EdgeChunk:
-    """A chunk that neighbouring blocks share: the first to ask decodes it, the others wait for that."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.values: Array | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class ChunkedVector:
-    """A vector in chunks that are decoded here.
-
-    Attributes
-    ----------
-    offsets, sizes, masks : ndarray, ``(n_chunks,)``
-        Where each chunk lies, its stored bytes, and which filters it skipped.
-    """
-
-    descriptor: int
-    size: int
-    dtype: np.dtype[Any]
-    items_per_chunk: int
-    offsets: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    masks: NDArray[np.uint32]
-    steps: tuple[Step, ...]
-    path: Path
-    part: str
-    _edges: dict[int, _EdgeChunk] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def read(self, start: int, stop: int) -> Array:
-        """Return the items of ``start..stop``."""
-        out = np.empty(stop - start, dtype=self.dtype)
-        if stop <= start:
-            return out
-        per, items = self.items_per_chunk, out.data.cast("B")
-        n_bytes = per * self.dtype.itemsize
-        for number in range(start // per, (stop - 1) // per + 1):
-            first, last = max(start, number * per), min(stop, (number + 1) * per)
-            if last - first == per:
-                at = (first - start) * self.dtype.itemsize
-                decoded = self._decoded(number)
-                items[at : at + n_bytes] = decoded.data if isinstance(decoded, np.ndarray) else decoded
-            else:
-                out[first - start : last - start] = self._edge(number)[first - number * per : last - number * per]
-        return out
-
-    def _edge(self, number: int) -> Array:
-        with self._lock:
-            edge = self._edges.setdefault(number, _EdgeChunk())
-            allowed = _EDGE_BYTES // (self.items_per_chunk * self.dtype.itemsize)
-            while len(self._edges) > min(max(allowed, 2), _MAXIMUM_EDGES):
-                self._edges.pop(next(iter(self._edges)))
-        with edge.lock:
-            if edge.values is None:
-                edge.values = np.frombuffer(self._decoded(number), dtype=self.dtype)
-            return edge.values
-
-    def _decoded(self, number: int) -> Bytes:
-        size = int(self.sizes[number])
-        with naming_damage(self.path, self.part):
-            stored = os.pread(self.descriptor, size, int(self.offsets[number]))
-        if len(stored) != size:
-            raise damaged(self.path, self.part, "the file ends before its data")
-        n_bytes = self.items_per_chunk * self.dtype.itemsize
-        try:
-            return decode_chunk(stored, self.steps, int(self.masks[number]), n_bytes, self.dtype.itemsize)
-        except ValueError as error:
-            raise damaged(self.path, self.part, str(error)) from error
 
 
 def checked_dataset(dataset: Any, path: Path, part: str) -> Any:  # noqa: ANN401 - h5py ships no types
@@ -226,9 +133,12 @@ def open_vector(dataset: Any, path: Path, part: str, descriptor: int | None) -> 
             offset = dataset.id.get_offset()
             if offset is None:  # compact: a few bytes within the object's header
                 return library
-            return ContiguousVector(descriptor, int(offset), int(dataset.shape[0]), dataset.dtype, path, part)
-        steps = decoding_steps(_filter_codes(dataset))
-        return library if steps is None else _chunked(dataset, path, part, descriptor, steps)
+            return FileVector(descriptor, int(dataset.shape[0]), dataset.dtype, path, part, offset=int(offset))
+        codecs = codecs_for(_filter_codes(dataset))
+        if codecs is None:
+            return library
+        chunks = _chunks_of(dataset, path, part, descriptor, codecs)
+        return FileVector(descriptor, int(dataset.shape[0]), dataset.dtype, path, part, chunks=chunks)
 
 
 def _filter_codes(dataset: Any) -> list[int]:  # noqa: ANN401 - h5py ships no types
@@ -244,7 +154,7 @@ def _require_all_chunks(dataset: Any, path: Path, part: str) -> None:  # noqa: A
         raise damaged(path, part, f"expected {expected:,} chunks, found {found:,}")
 
 
-def _chunked(dataset: Any, path: Path, part: str, descriptor: int, steps: tuple[Step, ...]) -> Vector:  # noqa: ANN401 - h5py ships no types
+def _chunks_of(dataset: Any, path: Path, part: str, descriptor: int, codecs: Codecs) -> Chunks:  # noqa: ANN401 - h5py ships no types
     per = int(dataset.chunks[0])
     n_chunks = -(-int(dataset.shape[0]) // per)
     offsets = np.full(n_chunks, -1, dtype=np.int64)
@@ -264,9 +174,7 @@ def _chunked(dataset: Any, path: Path, part: str, descriptor: int, steps: tuple[
     # Compression may lengthen noise a little; far beyond, the size is a lie.
     if int(sizes.max()) > per * dataset.dtype.itemsize * 2 + 4_096:
         raise damaged(path, part, f"a chunk of {per * dataset.dtype.itemsize:,} bytes is stored in {sizes.max():,}")
-    return ChunkedVector(
-        descriptor, int(dataset.shape[0]), dataset.dtype, per, offsets, sizes, masks, steps, path, part
-    )
+    return Chunks(per, offsets, sizes, masks, tuple(_filter_codes(dataset)), codecs)
 
 
 def _hold_little_metadata(file: Any) -> None:  # noqa: ANN401 - h5py ships no types
@@ -276,14 +184,3 @@ def _hold_little_metadata(file: Any) -> None:  # noqa: ANN401 - h5py ships no ty
     config.initial_size = config.min_size = _METADATA_BYTES // 4
     config.max_size = _METADATA_BYTES
     file.id.set_mdc_config(config)
-
-
-def _read_into(descriptor: int, out: NDArray[np.uint8], offset: int, path: Path, part: str) -> None:
-    view = out.data
-    done = 0
-    with naming_damage(path, part):
-        while done < len(view):  # one call reads at most 2 GiB
-            count = os.preadv(descriptor, [view[done:]], offset + done)
-            if count == 0:
-                raise damaged(path, part, "the file ends before its data")
-            done += count

@@ -1,119 +1,92 @@
-"""Chunk filters of HDF5, undone outside the HDF5 library so that threads can share the work.
+"""Chunk filters of HDF5, undone outside the HDF5 library: which of them can be, and by whose functions.
+
+Deflate is undone by libdeflate and zstd by Facebook's own library, as two wheels carry them (``deflate``,
+``hdf5plugin``); lzf and shuffle by our C. All are called from C (``shared/native/reading.c``), chunk after chunk
+without the interpreter, whose lock would be taken and given back for each.
 
 Rules:
 
-1. Output is exactly as long as the chunk declares; a decoder that would give more or less raises ``ValueError``. No
-   decoder allocates more than the declared size, whatever the compressed bytes say.
-2. Every decoder releases the interpreter's lock while it works (libdeflate, Arrow's zstd, our own in C).
-3. A pipeline with any other filter has no decoder here: the caller falls back to the HDF5 library, which is slower and
-   as right.
+1. Output is exactly as long as the chunk declares, or it is an error. No decoder allocates.
+2. A pipeline with any other filter, or one whose library does not show its functions, has no decoder here: the caller
+   falls back to the HDF5 library, which is slower and as right.
 
-Sources: HDF5 File Format Specification 3.0, IV.A.2.l (filter pipeline message); LibLZF 3.6, ``lzf_d.c`` (format).
+Source: HDF5 File Format Specification 3.0, IV.A.2.l (filter pipeline message).
 """
 
-from collections.abc import Callable, Sequence
+import ctypes
+from collections.abc import Sequence
+from ctypes import Structure, c_int32, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
+DEFLATE: Final = 1
+SHUFFLE: Final = 2
+LZF: Final = 32_000
+ZSTD: Final = 32_015
 
-DEFLATE, SHUFFLE, LZF, ZSTD = 1, 2, 32_000, 32_015
-
-Bytes = bytes | bytearray | NDArray[np.uint8]
-Step = Callable[[Bytes, int, int], Bytes]
-"""(stored bytes, bytes expected, bytes an item) -> exactly the bytes expected."""
-
-
-def decoding_steps(filter_codes: Sequence[int]) -> tuple[Step, ...] | None:
-    """Return one decoder for each filter of a pipeline, in the pipeline's order, or None if one is unknown."""
-    makers: dict[int, Callable[[], Step]] = {DEFLATE: _deflate, SHUFFLE: _shuffle, LZF: _lzf, ZSTD: _zstd}
-    if any(code not in makers for code in filter_codes) or list(filter_codes).count(SHUFFLE) > 1:
-        return None
-    return tuple(makers[code]() for code in filter_codes)
+_MAXIMUM_STEPS: Final = 4
 
 
-def decode_chunk(stored: Bytes, steps: Sequence[Step], skipped: int, n_bytes: int, item_bytes: int) -> Bytes:
-    """Return a chunk's bytes.
+class Codecs(Structure):
+    """Functions of other libraries. As ``struct codecs`` of ``shared/native/reading.h``."""
 
-    Parameters
-    ----------
-    stored : bytes
-        As they lie in the file.
-    steps : sequence of Step
-        In the order in which the filters were applied; undone from the last to the first.
-    skipped : int
-        The chunk's filter mask: bit i set means that filter i was not applied.
-    n_bytes, item_bytes : int
-        Of the whole chunk and of one item.
+    _fields_ = tuple((name, c_void_p) for name in ("make_inflater", "drop_inflater", "inflate", "unpack_zstd"))
 
-    Raises
-    ------
-    ValueError
-        The bytes do not decode to exactly ``n_bytes``.
+
+Steps = c_int32 * _MAXIMUM_STEPS
+"""The filters of a pipeline, in the order in which they were applied."""
+
+
+def codecs_for(filter_codes: Sequence[int]) -> Codecs | None:
+    """Return what undoes a pipeline's filters, or None if one cannot be undone here.
+
+    Examples
+    --------
+    >>> codecs_for([SHUFFLE, DEFLATE]) is None, codecs_for([SHUFFLE, 4]) is None
+    (False, True)
     """
-    for position in reversed(range(len(steps))):
-        if not skipped >> position & 1:
-            stored = steps[position](stored, n_bytes, item_bytes)
-    if len(stored) != n_bytes:
-        raise ValueError(f"a chunk declares {n_bytes} bytes and holds {len(stored)}")
-    return stored
+    packers = [code for code in filter_codes if code != SHUFFLE]
+    # Of two packers, one upon the other, the inner one's length is not known.
+    if len(packers) > 1 or len(filter_codes) > _MAXIMUM_STEPS or not set(packers) <= {DEFLATE, LZF, ZSTD}:
+        return None
+    found = Codecs()
+    if DEFLATE in packers:
+        functions = _inflating()
+        if functions is None:
+            return None
+        found.make_inflater, found.drop_inflater, found.inflate = functions
+    if ZSTD in packers:
+        found.unpack_zstd = _unpacking_zstd()
+        if found.unpack_zstd is None:
+            return None
+    return found
 
 
-def _deflate() -> Step:
-    import deflate  # noqa: PLC0415 - loaded for the files that need it
+@cache
+def _inflating() -> tuple[int, ...] | None:
+    import deflate._deflate as wheel  # noqa: PLC0415 - loaded for the files that need it
 
-    def step(stored: Bytes, n_bytes: int, _item_bytes: int) -> Bytes:
-        try:
-            # The bound is the size of the buffer that libdeflate fills, so a longer stream fails.
-            plain: bytearray = deflate.zlib_decompress(stored, n_bytes)
-        except deflate.DeflateError as error:
-            raise ValueError(f"a gzip chunk of {n_bytes} bytes does not decode: {error}") from error
-        return plain
-
-    return step
+    names = ("libdeflate_alloc_decompressor", "libdeflate_free_decompressor", "libdeflate_zlib_decompress")
+    return _functions(Path(wheel.__file__), names)
 
 
-def _zstd() -> Step:
-    import pyarrow as pa  # noqa: PLC0415 - loaded for the files that need it
+@cache
+def _unpacking_zstd() -> int | None:
+    import hdf5plugin  # noqa: PLC0415 - loaded for the files that need it
 
-    codec = pa.Codec("zstd")
-
-    def step(stored: Bytes, n_bytes: int, _item_bytes: int) -> Bytes:
-        try:
-            plain = codec.decompress(pa.py_buffer(stored), decompressed_size=n_bytes)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"a zstd chunk of {n_bytes} bytes does not decode: {error}") from error
-        return np.frombuffer(plain, dtype=np.uint8)
-
-    return step
+    for path in sorted(Path(hdf5plugin.PLUGIN_PATH).glob("libh5zstd.*")):
+        functions = _functions(path, ("ZSTD_decompress",))
+        if functions is not None:
+            return functions[0]
+    return None
 
 
-def _lzf() -> Step:
-    from site_agent.cells.byte_kernels import lzf_decode  # noqa: PLC0415 - for the files that need it
-
-    return _filling(lzf_decode, "an lzf")
-
-
-def _filling(kernel: Callable[[NDArray[np.uint8], NDArray[np.uint8]], int], name: str) -> Step:
-    def step(stored: Bytes, n_bytes: int, _item_bytes: int) -> Bytes:
-        plain = np.empty(n_bytes, dtype=np.uint8)
-        written = kernel(np.frombuffer(stored, dtype=np.uint8), plain)
-        if written != n_bytes:
-            raise ValueError(f"{name} chunk of {n_bytes} bytes does not decode")
-        return plain
-
-    return step
-
-
-def _shuffle() -> Step:
-    from site_agent.cells.byte_kernels import unshuffle  # noqa: PLC0415 - for the files that need it
-
-    def step(stored: Bytes, n_bytes: int, item_bytes: int) -> Bytes:
-        if len(stored) != n_bytes:
-            raise ValueError(f"a chunk declares {n_bytes} bytes and holds {len(stored)}")
-        if item_bytes == 1:
-            return stored
-        plain = np.empty(n_bytes, dtype=np.uint8)
-        unshuffle(np.frombuffer(stored, dtype=np.uint8), plain, item_bytes)
-        return plain
-
-    return step
+def _functions(path: Path, names: Sequence[str]) -> tuple[int, ...] | None:
+    """Return where functions of a library lie; None where it does not load or does not show them."""
+    try:
+        library = ctypes.CDLL(str(path))
+        addresses = [ctypes.cast(getattr(library, name), c_void_p).value for name in names]
+    except (OSError, AttributeError):
+        return None
+    return tuple(address for address in addresses if address is not None)

@@ -26,11 +26,12 @@ from shared.atlas.kernel import KernelTables, MappedBlock, Validity, map_block, 
 from shared.errors import InputError
 from site_agent.cells.bounds import VALUES_PER_BLOCK
 from site_agent.cells.cell_source import CellSource
-from site_agent.cells.matrices import CellBlock, Span
+from site_agent.cells.matrices import Span
 from site_agent.cells.morphology import control_cells, is_morphology, map_morphology
 from site_agent.cells.quality import CellQuality
 from site_agent.cells.reading import open_cells
 from site_agent.cells.sources_memory import open_anndata_object
+from site_agent.cells.stored_mapping import stored_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,7 +187,7 @@ def map_source(
     where: Sequence[tuple[str, str]] | None = None,
     rows: NDArray[np.bool_] | None = None,
     threads: int | None = None,
-    values_per_block: int = VALUES_PER_BLOCK,
+    values_per_block: int | None = None,
     with_latent: bool = False,
     latent_rows: NDArray[np.bool_] | None = None,
     progress: Progress | None = None,
@@ -204,7 +205,8 @@ def map_source(
     if rows is not None:
         chosen = rows if chosen is None else chosen & rows
     if is_morphology(atlas):
-        return _by_morphology(source, atlas, chosen, latent_rows, values_per_block, with_latent=with_latent)
+        per_block = values_per_block or VALUES_PER_BLOCK
+        return _by_morphology(source, atlas, chosen, latent_rows, per_block, with_latent=with_latent)
     genes = genes_of(source, atlas)
     mitochondrial = source.genes.mitochondrial()
     tables = prepare(atlas, genes, mitochondrial)
@@ -215,8 +217,9 @@ def map_source(
     n_points = n if latent_cells is None else int(np.count_nonzero(latent_cells))
     out = _Results(n, (n_points, tables.n_dimensions if with_latent else 0))
     run = _Run(source, tables, chosen, with_latent=with_latent)
+    per_block = values_per_block or run.values_per_span or VALUES_PER_BLOCK
     done = 0
-    for mapped in _in_order(run, source.spans(values_per_block, chosen), thread_count(threads)):
+    for mapped in _in_order(run, source.spans(per_block, chosen), thread_count(threads)):
         out.place(mapped, done, latent_cells)
         done += mapped.label.size
         if progress is not None:
@@ -321,18 +324,27 @@ class _Run:
         self, source: CellSource, tables: KernelTables, rows: NDArray[np.bool_] | None, *, with_latent: bool
     ) -> None:
         self._source, self._tables, self._rows, self._with_latent = source, tables, rows, with_latent
+        self._stored = stored_rows(source.matrix)
+
+    @property
+    def values_per_span(self) -> int | None:
+        """Stored values of a span that suits how the matrix is read; None where any does."""
+        return None if self._stored is None else self._stored.values_per_span
 
     def __call__(self, span: Span) -> MappedBlock:
-        block = self._source.read(span, self._rows)
-        mapped = map_block(self._tables, block.indptr, block.indices, block.data, with_latent=self._with_latent)
+        if self._stored is not None:
+            mapped = self._stored.map(self._tables, span, self._rows, with_latent=self._with_latent)
+        else:
+            block = self._source.read(span, self._rows)
+            mapped = map_block(self._tables, block.indptr, block.indices, block.data, with_latent=self._with_latent)
         if mapped.validity is not Validity.VALID:
-            raise self._source.no_counts(f"{_FAULTS[mapped.validity]} in {self._name(block, mapped.first_bad_row)}")
+            raise self._source.no_counts(f"{_FAULTS[mapped.validity]} in {self._name(span, mapped.first_bad_row)}")
         return mapped
 
-    def _name(self, block: CellBlock, row: int) -> str:
+    def _name(self, span: Span, row: int) -> str:
         if self._rows is not None:
-            row = int(np.flatnonzero(self._rows[block.start :])[row])
-        number = block.start + row
+            row = int(np.flatnonzero(self._rows[span[0] :])[row])
+        number = span[0] + row
         return f"cell {self._source.cell_names(number, number + 1)[0]!r} (row {number})"
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from shared.errors import InputError
 from site_agent.cells.bounds import MAXIMUM_CHUNK_BYTES, check_shape, damaged
 from site_agent.cells.chunks import Array, Vector
+from site_agent.cells.file_vectors import FileVector
 
 Span = tuple[int, int]
 """A run of rows, ``start..stop``."""
@@ -124,6 +125,15 @@ class CompressedRows:
     def sample(self, values: int) -> Array:
         """Return up to ``values`` of the first stored values."""
         return self.data.read(0, min(values, self.data.size))
+
+    @property
+    def open_vectors(self) -> tuple[FileVector, FileVector] | None:
+        """Indices and data where compiled code can read both, every column is a gene, and both are numbers; or None."""
+        indices, data = self.indices, self.data
+        if self.new_index is not None or not isinstance(indices, FileVector) or not isinstance(data, FileVector):
+            return None
+        is_exact = data.dtype.kind in "iu" or data.dtype.itemsize in {4, 8}
+        return (indices, data) if indices.dtype.kind in "iu" and is_exact else None
 
 
 @dataclass(frozen=True, eq=False)

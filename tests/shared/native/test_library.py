@@ -1,8 +1,9 @@
 """The compiled library: the one that belongs to its sources is loaded, any other is named.
 
 Once under sanitizers: CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover" python setup.py build_ext
---inplace --force, then the tests of this folder, of test_compiled.py, test_kernel.py, test_byte_kernels.py and
-test_marker_moments.py with libasan preloaded and ASAN_OPTIONS=detect_leaks=0.
+--inplace --force, then the tests of this folder, of test_compiled.py, test_kernel.py, test_file_vectors.py,
+test_stored_mapping.py, test_hostile_files.py and test_marker_moments.py with libasan preloaded and
+ASAN_OPTIONS=detect_leaks=0.
 """
 
 import shutil
