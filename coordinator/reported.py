@@ -4,12 +4,13 @@ Of a lot reported again the highest version counts. What does not belong to the 
 once: values of another atlas, unit or assay cannot be ranked together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from coordinator.modules.marker_table import marker_table
 from coordinator.study_data import AttributeTable, FloatArray, LotQualityTable, PotencyReplicates, StudyData
+from protocol.admission import misfits_of_values
 from protocol.plan import StudyPlan
 from protocol.report import LotReport
 from shared.errors import InputError, ProblemsError
@@ -42,39 +43,15 @@ def study_data_from_reports(plan: StudyPlan, reports: Sequence[LotReport]) -> St
     return _tabulated(plan, [latest[key] for key in sorted(latest)])
 
 
-def _misfits(plan: StudyPlan, report: LotReport) -> list[InputError]:
-    """Return all that does not belong to the plan in one report."""
+def _misfits(plan: StudyPlan, report: LotReport) -> Iterator[InputError]:
+    """Yield all of one report that cannot stand in the plan's table."""
     where = f"lot {report.lot} of {report.site}"
-    endpoints = {endpoint.endpoint: endpoint for endpoint in plan.endpoints}
-    problems = []
     if report.study != plan.study:
-        problems.append(InputError(f"{where}: expected study {plan.study}, found {report.study}"))
+        yield InputError(f"{where}: expected study {plan.study}, found {report.study}")
     if report.atlas_sha256 != plan.atlas.sha256:
-        problems.append(InputError(f"{where}: expected atlas {plan.atlas.sha256}, found {report.atlas_sha256}"))
-    if len(report.counts) != len(plan.atlas.clusters):
-        problems.append(InputError(f"{where}: expected {len(plan.atlas.clusters)} counts, found {len(report.counts)}"))
-    least = sum(count.low for count in report.counts) + report.unassigned.low
-    most = sum(count.high for count in report.counts) + report.unassigned.high
-    if least > report.cells_after_qc.high or most < report.cells_after_qc.low:
-        problems.append(
-            InputError(
-                f"{where}: expected counts that can add up to all cells, found {least} to {most} of "
-                f"{report.cells_after_qc.low} to {report.cells_after_qc.high}"
-            )
-        )
-    for series in report.potency:
-        endpoint = endpoints.get(series.endpoint)
-        if endpoint is None:
-            problems.append(InputError(f"{where}: expected an endpoint of the plan, found {series.endpoint}"))
-        elif (series.assay, series.unit) != (endpoint.assay, endpoint.unit):
-            problems.append(
-                InputError(
-                    f"{where}: expected {endpoint.endpoint} by {endpoint.assay} in {endpoint.unit}, "
-                    f"found {series.assay} in {series.unit}",
-                    hint="values of another unit or assay cannot be ranked together",
-                )
-            )
-    return problems
+        yield InputError(f"{where}: expected atlas {plan.atlas.sha256}, found {report.atlas_sha256}")
+    for misfit in misfits_of_values(report, plan):
+        yield InputError(f"{where}: {misfit}", hint="values of another kind cannot be ranked together")
 
 
 def _tabulated(plan: StudyPlan, reports: Sequence[LotReport]) -> StudyData:

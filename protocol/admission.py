@@ -4,6 +4,8 @@ SPEC 4.7: a report names the plan and the atlas by their exact hashes, a site an
 each cluster of the atlas, counts that can sum to the cells after QC, and endpoints with the plan's assay and unit.
 """
 
+from collections.abc import Iterator
+
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.identifiers import Sha256
 from protocol.modules.fit import misfit_of_modules
@@ -37,8 +39,11 @@ def check_report_fits(report: LotReport, plan: StudyPlan, plan_sha256: Sha256) -
     if report.site not in plan.sites:
         raise ProtocolError(ErrorCode.WRONG_SITE, f"The plan does not name {report.site}.")
     _check_cohort(report, plan)
-    _check_counts(report, plan)
-    _check_potency(report, plan)
+    for reason in misfits_of_values(report, plan):  # the first is enough to refuse it
+        raise _unsuitable(report, f"{reason}.")
+    if report.cells_after_qc.high < 1:
+        raise _unsuitable(report, "it has no cells.")
+    _check_references(report, plan)
     misfit = misfit_of_modules(
         plan.modules,
         arm=report.arm,
@@ -48,6 +53,30 @@ def check_report_fits(report: LotReport, plan: StudyPlan, plan_sha256: Sha256) -
     )
     if misfit is not None:
         raise _unsuitable(report, misfit)
+
+
+def misfits_of_values(report: LotReport, plan: StudyPlan) -> Iterator[str]:
+    """Yield every reason why the report's numbers cannot stand in one table with those of the plan's other lots.
+
+    Its counts are of other clusters or cannot add up to the cells after QC; an endpoint is none of the plan's, or was
+    measured by another assay or in another unit.
+    """
+    if len(report.counts) != len(plan.atlas.clusters):
+        yield f"expected {len(plan.atlas.clusters)} counts, found {len(report.counts)}"
+    parts, total = (*report.counts, report.unassigned), report.cells_after_qc
+    low, high = sum(part.low for part in parts), sum(part.high for part in parts)
+    if low > total.high or high < total.low:
+        yield f"expected counts that can add up to all cells, found {low} to {high} of {total.low} to {total.high}"
+    endpoints = {endpoint.endpoint: endpoint for endpoint in plan.endpoints}
+    for series in report.potency:
+        endpoint = endpoints.get(series.endpoint)
+        if endpoint is None:
+            yield f"expected an endpoint of the plan, found {series.endpoint}"
+        elif (series.assay, series.unit) != (endpoint.assay, endpoint.unit):
+            yield (
+                f"expected {series.endpoint} by {endpoint.assay} in {endpoint.unit}, "
+                f"found {series.assay} in {series.unit}"
+            )
 
 
 def _unsuitable(report: LotReport, detail: str) -> ProtocolError:
@@ -65,28 +94,8 @@ def _check_cohort(report: LotReport, plan: StudyPlan) -> None:
     raise _unsuitable(report, f"expected a cohort of the plan ({expected}), found {report.cohort}.")
 
 
-def _check_counts(report: LotReport, plan: StudyPlan) -> None:
-    if len(report.counts) != len(plan.atlas.clusters):
-        raise _unsuitable(report, f"expected {len(plan.atlas.clusters)} counts, found {len(report.counts)}.")
-    parts = (*report.counts, report.unassigned)
-    low, high = sum(part.low for part in parts), sum(part.high for part in parts)
-    if low > report.cells_after_qc.high or high < report.cells_after_qc.low:
-        raise _unsuitable(report, "its counts cannot sum to its cells after QC.")
-    if report.cells_after_qc.high < 1:
-        raise _unsuitable(report, "it has no cells.")
-
-
-def _check_potency(report: LotReport, plan: StudyPlan) -> None:
-    endpoints = {endpoint.endpoint: endpoint for endpoint in plan.endpoints}
+def _check_references(report: LotReport, plan: StudyPlan) -> None:
+    relative = {each.endpoint for each in plan.endpoints if each.normalisation is Normalisation.RUN_REFERENCE}
     for series in report.potency:
-        endpoint = endpoints.get(series.endpoint)
-        if endpoint is None:
-            raise _unsuitable(report, f"endpoint {series.endpoint} is not in the plan.")
-        if (series.assay, series.unit) != (endpoint.assay, endpoint.unit):
-            raise _unsuitable(
-                report,
-                f"{series.endpoint}: expected {endpoint.assay} in {endpoint.unit}, "
-                f"found {series.assay} in {series.unit}.",
-            )
-        if endpoint.normalisation is Normalisation.RUN_REFERENCE and not series.reference_replicates:
+        if series.endpoint in relative and not series.reference_replicates:
             raise _unsuitable(report, f"{series.endpoint}, run {series.run}: the plan asks for reference replicates.")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.admission import check_report_fits
+from protocol.admission import check_report_fits, misfits_of_values
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.identifiers import Pseudonym, Sha256
 from protocol.plan import Normalisation, StudyPlan
@@ -55,6 +55,18 @@ def test_a_potency_of_another_endpoint_unit_or_assay_is_refused(
     error = refusal(changed(report, potency=(report.potency[0], series)), plan)
     assert error.code is ErrorCode.LOTS_UNSUITABLE
     assert next(iter(changes.values())) in str(error)
+
+
+def test_every_misfit_of_the_values_is_told_and_the_first_refuses_the_report(
+    report: LotReport, plan: StudyPlan, changed: Change
+) -> None:
+    assert list(misfits_of_values(report, plan)) == []
+    strange = tuple(changed(report.potency[0], **change) for change in ({"endpoint": "hgf"}, {"unit": "ng/mL"}))
+    wrong = changed(report, counts=report.counts[:2], cells_after_qc=Count.exactly(5_000_000), potency=strange)
+    reasons = list(misfits_of_values(wrong, plan))
+    assert len(reasons) == 4
+    assert all(word in reason for word, reason in zip(("5 counts", "add up", "hgf", "ng/mL"), reasons, strict=True))
+    assert reasons[0] in str(refusal(wrong, plan))
 
 
 def test_a_relative_potency_needs_its_reference(report: LotReport, plan: StudyPlan, changed: Change) -> None:
