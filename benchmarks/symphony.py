@@ -1,6 +1,7 @@
 """symphonypy 0.2.4 in an environment of its own (``.venv-bench``), since it needs other versions than the lock has."""
 
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -40,14 +41,22 @@ print(json.dumps({{"seconds": time.perf_counter() - begin, "cpu": time.process_t
 """The same, and prints what it took: seconds, processor seconds, peak memory in MiB."""
 
 
+PINS = (
+    *("symphonypy==0.2.4", "harmonypy==2.1.0", "scanpy==1.11.5", "anndata==0.12.19"),
+    *("numpy==2.4.6", "scipy==1.17.1", "scikit-learn==1.9.1", "pandas==2.3.3"),
+)
+"""What the figures in docs/mapping.md were measured with."""
+
+
 def symphony_python() -> Path | None:
     """Return the interpreter of ``.venv-bench``, made and filled if need be; None if that fails."""
     folder = ROOT / ".venv-bench"
     python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    imported = subprocess.run([str(python), "-c", "import symphonypy"], check=False, capture_output=True)  # noqa: S603
-    if imported.returncode == 0:
-        return python
-    installed = subprocess.run([str(python), "-m", "pip", "install", "-q", "symphonypy==0.2.4"], check=False)  # noqa: S603
+    if python.exists():
+        imported = subprocess.run([str(python), "-c", "import symphonypy"], check=False, capture_output=True)  # noqa: S603
+        if imported.returncode == 0:
+            return python
+    print("Setting up .venv-bench for symphonypy (once; about a minute) ...", file=sys.stderr, flush=True)
+    venv.create(folder, with_pip=True)
+    installed = subprocess.run([str(python), "-m", "pip", "install", "-q", *PINS], check=False)  # noqa: S603
     return python if installed.returncode == 0 else None
