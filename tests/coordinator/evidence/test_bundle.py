@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,23 +13,17 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coordinator.analyse_command import analyse_reports, verified_reports
-from coordinator.evidence.bundle import StudyEvidence, evidence_of_home, read_evidence, write_bundle
-from coordinator.evidence.checkpoints import countersign, open_checkpoint
+from coordinator.evidence.bundle import evidence_of_home, read_evidence, write_bundle
+from coordinator.evidence.checkpoints import open_checkpoint
 from coordinator.evidence.commands import bundle, verify
 from coordinator.evidence.verification import verify_bundle
 from coordinator.home import CoordinatorHome
-from coordinator.report.edition import Edition
 from coordinator.store import SqliteStore, StoredReport
-from coordinator.written import report_html, results_json
-from protocol.atlas_manifest import AtlasManifest
 from protocol.bundle import BundledFile, BundleManifest
 from protocol.codec import encode, sha256
 from protocol.envelopes import PayloadType, open_envelope, seal
 from protocol.errors import ProtocolError, SignatureError
-from protocol.exchange import Ask, Reply
 from protocol.ledger import LedgerError
-from protocol.policy import EffectiveRules, write_policy
 from protocol.report import LotReport
 from protocol.roster import open_report
 from shared.errors import CrosslotError, InputError, ProblemsError, RefusedError
@@ -37,23 +31,8 @@ from shared.runtime.console import CommandGroup
 from shared.runtime.files import write_atomically
 from site_agent.release.append_log import MemoryLog
 from site_agent.release.ledger import Ledger
-from site_agent.release.offers import Offer
-from tests.study_parts import (
-    COORDINATOR,
-    KYOTO,
-    LEIDEN,
-    NOW,
-    STRANGER,
-    Lots,
-    Site,
-    believed,
-    make_ask,
-    make_plan,
-    make_policy,
-    make_report,
-    make_roster,
-    signed,
-)
+from tests.coordinator.finished_study import FinishedStudy, finished_study, write_study_folder
+from tests.study_parts import COORDINATOR, KYOTO, LEIDEN, NOW, STRANGER, make_plan, make_roster, signed
 
 PLAN = make_plan()
 COUNTS = {
@@ -62,63 +41,13 @@ COUNTS = {
 }
 
 
-class Growing(Lots):
-    """Lots whose potency grows with their first cluster."""
-
-    def __call__(self, rules: EffectiveRules) -> Sequence[Offer]:
-        return [
-            Offer(report=make_report(rules, lot, counts, potency=counts[0] * 2.0))
-            for lot, counts in self.counts.items()
-        ]
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A finished study: its evidence, and the ledgers at its sites."""
-
-    evidence: StudyEvidence
-    ledgers: tuple[Ledger, ...]
+@pytest.fixture(scope="module")
+def finished() -> FinishedStudy:
+    return finished_study(PLAN, COUNTS, lambda first: first * 2.0)
 
 
 @pytest.fixture(scope="module")
-def finished() -> Finished:
-    study, roster = believed(PLAN), make_roster(PLAN)
-    reports, checkpoints, ledgers = dict[str, bytes](), dict[str, bytes](), []
-    for name, counts in COUNTS.items():
-        site = Site(Growing(counts), write_policy(make_policy(name)), name)
-        ask: Ask = make_ask(PLAN, name)
-        reply = site.agent.answer(ask, NOW)
-        assert isinstance(reply, Reply)
-        reports |= {f"{name}-{number}.json": envelope for number, envelope in enumerate(reply.reports)}
-        checkpoint = countersign(reply.answer, roster, site=name, at=NOW, key=COORDINATOR)
-        assert checkpoint is not None
-        checkpoints[f"{name}.json"] = checkpoint
-        ledgers.append(site.ledger)
-    outcome = analyse_reports(study, verified_reports(study, roster, reports.items()))
-    atlas = AtlasManifest(
-        name=PLAN.atlas.name,
-        sha256=PLAN.atlas.sha256,
-        size_bytes=1,
-        modality="rna",
-        clusters=PLAN.atlas.clusters,
-        n_genes=2_000,
-        crosslot="0.1.0",
-    )
-    evidence = StudyEvidence(
-        plan=study.envelope,
-        roster=signed(roster, PayloadType.ROSTER),
-        atlas_manifest=signed(atlas, PayloadType.ATLAS_MANIFEST),
-        reports=reports,
-        results=results_json(outcome.results),
-        report=report_html(outcome, Edition.coordinator()),
-        events=b"{}\n",
-        checkpoints=checkpoints,
-    )
-    return Finished(evidence=evidence, ledgers=tuple(ledgers))
-
-
-@pytest.fixture(scope="module")
-def whole(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(finished: FinishedStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("evidence") / "bundle"
     write_bundle(finished.evidence, out, key=COORDINATOR, at=NOW)
     return out
@@ -137,7 +66,9 @@ def test_a_whole_bundle_holds(whole: Path) -> None:
     assert verified.files == sum(path.is_file() for path in whole.rglob("*")) - 1  # the manifest lists all others
 
 
-def test_the_same_evidence_makes_the_same_bundle_to_the_byte(finished: Finished, whole: Path, tmp_path: Path) -> None:
+def test_the_same_evidence_makes_the_same_bundle_to_the_byte(
+    finished: FinishedStudy, whole: Path, tmp_path: Path
+) -> None:
     write_bundle(finished.evidence, tmp_path / "again", key=COORDINATOR, at=NOW)
     for path in whole.rglob("*"):
         if path.is_file():
@@ -204,7 +135,7 @@ def test_results_that_the_reports_do_not_give_are_refused_even_if_they_were_sign
 
 
 def test_a_report_that_its_site_did_not_sign_is_refused_even_if_it_was_bundled(
-    copied: Path, finished: Finished
+    copied: Path, finished: FinishedStudy
 ) -> None:
     envelope = finished.evidence.reports["kyoto-0.json"]
     report = open_envelope(envelope, PayloadType.LOT_REPORT, [make_roster(PLAN).site_key(KYOTO)]).payload
@@ -230,7 +161,7 @@ def test_parts_that_do_not_belong_together_are_refused(copied: Path, name: str, 
 
 
 def test_a_bundle_that_a_stranger_made_is_refused_by_whoever_knows_the_coordinator(
-    finished: Finished, tmp_path: Path
+    finished: FinishedStudy, tmp_path: Path
 ) -> None:
     with pytest.raises(ProtocolError):
         write_bundle(finished.evidence, tmp_path / "bundle", key=STRANGER, at=NOW)
@@ -239,7 +170,7 @@ def test_a_bundle_that_a_stranger_made_is_refused_by_whoever_knows_the_coordinat
         verify_bundle(tmp_path / "bundle", coordinator=STRANGER.verifying_key)
 
 
-def test_terms_are_bundled_and_held_against_the_plan(finished: Finished, tmp_path: Path) -> None:
+def test_terms_are_bundled_and_held_against_the_plan(finished: FinishedStudy, tmp_path: Path) -> None:
     terms = b"Findings are used for research only.\n"
     with_terms = replace(finished.evidence, terms=terms)
     write_bundle(with_terms, tmp_path / "bundle", key=COORDINATOR, at=NOW)
@@ -247,7 +178,7 @@ def test_terms_are_bundled_and_held_against_the_plan(finished: Finished, tmp_pat
     assert verify_bundle(tmp_path / "bundle").files
 
 
-def test_a_checkpoint_finds_a_ledger_that_was_cut(finished: Finished) -> None:
+def test_a_checkpoint_finds_a_ledger_that_was_cut(finished: FinishedStudy) -> None:
     for ledger, envelope in zip(finished.ledgers, finished.evidence.checkpoints.values(), strict=True):
         checkpoint = open_checkpoint(envelope, COORDINATOR.verifying_key)
         assert len(ledger.verify([checkpoint])) > checkpoint.length - 1
@@ -271,24 +202,8 @@ coordinator.add_command(bundle)
 coordinator.add_command(verify)
 
 
-def _study_folder(finished: Finished, folder: Path) -> Path:
-    evidence = finished.evidence
-    for name, data in {
-        "published/plan.json": evidence.plan,
-        "published/roster.json": evidence.roster,
-        "published/reference.atlas.json": evidence.atlas_manifest,
-        "results.json": evidence.results,
-        "report.html": evidence.report,
-        "coordinator/events.jsonl": evidence.events,
-        **{f"coordinator/envelopes/{name}": data for name, data in evidence.reports.items()},
-        **{f"coordinator/checkpoints/{name}": data for name, data in evidence.checkpoints.items()},
-    }.items():
-        write_atomically(folder / name, data)
-    return folder
-
-
-def test_the_commands_bundle_and_verify(finished: Finished, tmp_path: Path) -> None:
-    study = _study_folder(finished, tmp_path / "study")
+def test_the_commands_bundle_and_verify(finished: FinishedStudy, tmp_path: Path) -> None:
+    study = write_study_folder(finished.evidence, tmp_path / "study")
     assert read_evidence(study) == finished.evidence
     COORDINATOR.save(tmp_path / "key.pem")
     write_atomically(tmp_path / "key.pub", COORDINATOR.verifying_key.to_hex().encode())
@@ -308,7 +223,7 @@ def test_the_commands_bundle_and_verify(finished: Finished, tmp_path: Path) -> N
     assert run("verify", tmp_path / "study")[0] == 1
 
 
-def test_a_coordinators_home_gives_the_same_evidence(finished: Finished, tmp_path: Path) -> None:
+def test_a_coordinators_home_gives_the_same_evidence(finished: FinishedStudy, tmp_path: Path) -> None:
     home, evidence = CoordinatorHome(tmp_path / "home"), finished.evidence
     home.key_path.parent.mkdir(parents=True)
     COORDINATOR.save(home.key_path)
@@ -345,7 +260,7 @@ def test_a_folder_without_the_parts_is_named(tmp_path: Path) -> None:
         read_evidence(tmp_path)
 
 
-def test_the_time_is_the_one_given(finished: Finished, tmp_path: Path) -> None:
+def test_the_time_is_the_one_given(finished: FinishedStudy, tmp_path: Path) -> None:
     manifest = write_bundle(
         finished.evidence, tmp_path / "bundle", key=COORDINATOR, at=datetime.fromisoformat("2027-01-31T00:00:00+00:00")
     )
