@@ -24,7 +24,8 @@ from coordinator.report.table import (
 from coordinator.signing_commands import create_key, sign_atlas_file, sign_study_file
 from coordinator.specify_command import specify
 from coordinator.table_command import analyse_tables
-from coordinator.written import REPORT_FILE, RESULTS_FILE, edition_named, report_html, write_outcome
+from coordinator.written import REPORT_FILE, RESULTS_FILE, edition_named, headline, report_html, write_outcome
+from protocol.codec import sha256
 from protocol.plan import Alternative, Strata
 from protocol.results import ResultSet, VerdictCode
 from shared.runtime.console import CommandGroup, json_option, print_json, print_table, remark
@@ -194,10 +195,17 @@ def analyse(
 @click.option("--envelopes", type=_FILE, required=True, help="The folder of collected lot report envelopes (*.json).")
 @click.option("--edition", default="coordinator", show_default=True, help="coordinator, public, or the name of a site.")
 @click.option("--out", type=_FILE, required=True, help="The page to write (HTML).")
-def report(plan: Path, roster: Path, coordinator_key: Path, envelopes: Path, edition: str, out: Path) -> None:
+@json_option
+def report(
+    plan: Path, roster: Path, coordinator_key: Path, envelopes: Path, edition: str, out: Path, as_json: bool
+) -> None:
     """Write the report for one reader: a site sees its own lots and aggregates, the public aggregates only."""
     outcome = analyse_study(plan, roster, coordinator_key, envelopes)
-    write_atomically(out, report_html(outcome, edition_named(edition, outcome)))
+    page = report_html(outcome, edition_named(edition, outcome))
+    write_atomically(out, page)
+    if as_json:
+        written = {"report": str(out), "edition": edition, "sha256": sha256(page)}
+        print_json({"success": True, **written, **headline(outcome.results)})
     remark(f"wrote {out}")
 
 

@@ -1,7 +1,9 @@
 """Writing an outcome: ``results.json`` and ``report.html``, the same bytes for the same outcome."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from coordinator.analyse_command import Outcome
 from coordinator.report.edition import Edition
@@ -25,6 +27,21 @@ def report_html(outcome: Outcome, edition: Edition) -> bytes:
     """Return the study report as one self-contained page."""
     bundle = Bundle(validation_cohorts=outcome.validation_cohorts, results_sha256=sha256(results_json(outcome.results)))
     return render_page(build_report(outcome.results, outcome.data, edition=edition, bundle=bundle))
+
+
+def headline(results: ResultSet) -> Mapping[str, Any]:
+    """Return the findings' headline for scripts, the same of every edition: verdicts, and modules' outcomes."""
+    comparison = None if results.comparability is None else results.comparability.findings
+    return {
+        "study": results.study.study,
+        "results_sha256": sha256(results_json(results)),
+        "verdicts": [verdict.model_dump(mode="json") for verdict in results.verdicts],
+        "modules": {
+            name: {"outcome": found.outcome.value, "sentence": found.sentence}
+            for name, found in (("comparability", comparison), ("specification", results.specification))
+            if found is not None
+        },
+    }
 
 
 def edition_named(name: str, outcome: Outcome) -> Edition:

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from coordinator.atlas_signing import manifest_of
 from coordinator.cli import main
+from protocol.codec import sha256
 from protocol.envelopes import PayloadType
 from protocol.study_draft import write_study_draft
 from shared.atlas.artefact import to_bytes
@@ -137,6 +138,22 @@ def test_a_report_is_written_for_the_reader_that_is_named(tmp_path: Path) -> Non
     missing = run("report", *options, "--edition", "oslo", "--out", tmp_path / "oslo.html")
     assert missing.exit_code == 1
     assert not (tmp_path / "oslo.html").exists()
+
+
+def test_a_report_says_as_json_what_was_written_where_and_what_was_found(tmp_path: Path) -> None:
+    options = collected(tmp_path / "study", 5)
+    out = tmp_path / "public.html"
+    done = run("report", *options, "--edition", "public", "--out", out, "--json")
+    said = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert (said["success"], said["report"], said["edition"]) == (True, str(out), "public")
+    assert said["sha256"] == sha256(out.read_bytes())
+    run("analyse", *options, "--out", tmp_path / "out")
+    results = (tmp_path / "out" / "results.json").read_bytes()
+    assert said["results_sha256"] == sha256(results)
+    assert (said["verdicts"], said["modules"]) == (json.loads(results)["verdicts"], {})
+    assert f'<section class="verdict {said["verdicts"][0]["code"]}"' in out.read_text()
+    assert run("report", *options, "--out", out).stdout == ""
 
 
 @pytest.mark.parametrize("left_out", ["--plan", "--roster", "--coordinator-key", "--envelopes"])
