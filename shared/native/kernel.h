@@ -161,50 +161,59 @@ static int note_any(const struct tables *t, const int32_t *genes, const int32_t 
   return VALID;
 }
 
-/* Vectors of as many dimensions as fit a register, and the sum of some with the found genes. Sums are exact: those of
-   even and odd genes are kept apart, so that one need not wait for the other. */
-#define ADDING(NAME, LANES, BLOCK)                                                                  \
-  INLINED void NAME(const float *weights, int64_t width, const struct found *found, double *z) {    \
-    typedef double doubles __attribute__((vector_size(LANES * sizeof(double))));                    \
-    typedef float floats __attribute__((vector_size(LANES * sizeof(float))));                       \
-    doubles even[BLOCK] = {{0}}, odd[BLOCK] = {{0}};                                                \
-    for (int64_t k = 0; k < found->n; k += 2) {                                                     \
+/* The sum of the found genes' weights times their log counts, for BLOCK vectors of LANES dimensions. Sums are exact: those
+   of even and odd genes are kept apart, so that one need not wait for the other. */
+#define ADDING(NAME, TARGET, DOUBLES, LANES, BLOCK, LOAD)                                             \
+  TARGET void NAME(const float *weights, int64_t width, const struct found *found, double *z) {      \
+    DOUBLES even[BLOCK] = {{0}}, odd[BLOCK] = {{0}};                                                  \
+    for (int64_t k = 0; k < found->n; k += 2) {                                                       \
       const float *w0 = weights + found->rows[k] * width, *w1 = weights + found->rows[k + 1] * width; \
-      double v0 = found->values[k], v1 = found->values[k + 1];                                      \
-      for (int b = 0; b < BLOCK; b++) {                                                             \
-        floats narrow0, narrow1;                                                                    \
-        memcpy(&narrow0, w0 + b * LANES, sizeof narrow0);                                           \
-        memcpy(&narrow1, w1 + b * LANES, sizeof narrow1);                                           \
-        even[b] += v0 * __builtin_convertvector(narrow0, doubles);                                  \
-        odd[b] += v1 * __builtin_convertvector(narrow1, doubles);                                   \
-      }                                                                                             \
-    }                                                                                               \
-    for (int b = 0; b < BLOCK; b++) {                                                               \
-      doubles sum;                                                                                  \
-      memcpy(&sum, z + b * LANES, sizeof sum);                                                      \
-      sum += even[b] + odd[b];                                                                      \
-      memcpy(z + b * LANES, &sum, sizeof sum);                                                      \
-    }                                                                                               \
+      double v0 = found->values[k], v1 = found->values[k + 1];                                        \
+      for (int b = 0; b < BLOCK; b++) {                                                               \
+        even[b] += v0 * LOAD(w0 + b * LANES);                                                         \
+        odd[b] += v1 * LOAD(w1 + b * LANES);                                                          \
+      }                                                                                               \
+    }                                                                                                 \
+    for (int b = 0; b < BLOCK; b++) {                                                                 \
+      DOUBLES sum;                                                                                    \
+      memcpy(&sum, z + b * LANES, sizeof sum);                                                        \
+      sum += even[b] + odd[b];                                                                        \
+      memcpy(z + b * LANES, &sum, sizeof sum);                                                        \
+    }                                                                                                 \
   }
-ADDING(add_4_by_6, 4, 6)
-ADDING(add_4_by_4, 4, 4)
-ADDING(add_4_by_2, 4, 2)
-ADDING(add_4, 4, 1)
-ADDING(add_2_by_4, 2, 4)
-ADDING(add_2_by_2, 2, 2)
+
+typedef double two_doubles __attribute__((vector_size(2 * sizeof(double))));
+#define LOAD_2(at) ((two_doubles){(double)(at)[0], (double)(at)[1]})
+ADDING(add_2_by_4, INLINED, two_doubles, 2, 4, LOAD_2)
+ADDING(add_2_by_2, INLINED, two_doubles, 2, 2, LOAD_2)
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#define LOAD_4(at) _mm256_cvtps_pd(_mm_loadu_ps(at))
+#define WITH_AVX2 __attribute__((target("avx2"))) static inline
+ADDING(add_4_by_6, WITH_AVX2, __m256d, 4, 6, LOAD_4)
+ADDING(add_4_by_4, WITH_AVX2, __m256d, 4, 4, LOAD_4)
+ADDING(add_4_by_2, WITH_AVX2, __m256d, 4, 2, LOAD_4)
+ADDING(add_4_by_1, WITH_AVX2, __m256d, 4, 1, LOAD_4)
+
+/* Add the found genes to the first dimensions of z (width), of which there is an even number; return how many. */
+WITH_AVX2 int64_t project_widely(const struct tables *t, const struct found *found, double *z) {
+  int64_t at = 0;
+  for (; at + 24 <= t->width; at += 24) add_4_by_6(t->weights + at, t->width, found, z + at);
+  for (; at + 16 <= t->width; at += 16) add_4_by_4(t->weights + at, t->width, found, z + at);
+  for (; at + 8 <= t->width; at += 8) add_4_by_2(t->weights + at, t->width, found, z + at);
+  for (; at + 4 <= t->width; at += 4) add_4_by_1(t->weights + at, t->width, found, z + at);
+  return at;
+}
+#else
+#define project_widely(t, found, z) 0
+#endif
 
 /* Add the found genes to z (width, a multiple of 4), of which there is an even number. */
 INLINED void project(const struct tables *t, const struct found *found, double *z, int is_wide) {
-  int64_t at = 0;
-  if (is_wide) {
-    for (; at + 24 <= t->width; at += 24) add_4_by_6(t->weights + at, t->width, found, z + at);
-    for (; at + 16 <= t->width; at += 16) add_4_by_4(t->weights + at, t->width, found, z + at);
-    for (; at + 8 <= t->width; at += 8) add_4_by_2(t->weights + at, t->width, found, z + at);
-    for (; at + 4 <= t->width; at += 4) add_4(t->weights + at, t->width, found, z + at);
-  } else {
-    for (; at + 8 <= t->width; at += 8) add_2_by_4(t->weights + at, t->width, found, z + at);
-    for (; at + 4 <= t->width; at += 4) add_2_by_2(t->weights + at, t->width, found, z + at);
-  }
+  int64_t at = is_wide ? project_widely(t, found, z) : 0;
+  for (; at + 8 <= t->width; at += 8) add_2_by_4(t->weights + at, t->width, found, z + at);
+  for (; at + 4 <= t->width; at += 4) add_2_by_2(t->weights + at, t->width, found, z + at);
 }
 
 /* The sum of exp((logits - highest) scale); terms (n) is room for its terms. */
