@@ -132,8 +132,9 @@ def measure(name: str, *, data: Path, python: Path | None) -> FoldResult:
     best: Names = clusters[mapped.best]
     scores: dict[str, tuple[Score, ...]] = {"**crosslot**": (score(true, lots, best),)}
     seconds = {"**crosslot**": time.perf_counter() - begin}
-    reported = np.where(mapped.label < 0, UNASSIGNED, best)
-    scores["the same, as reported"] = (score(true, lots, reported),)
+    novel = is_novel(atlas, mapped)
+    for what, unassigned in (("as reported", mapped.label < 0), ("all novel cells unassigned", novel)):
+        scores[f"the same, {what}"] = (score(true, lots, np.where(unassigned, UNASSIGNED, best)),)
     others: dict[str, Callable[[Fold], Names]] = {
         f"the same, {MANY_COMPONENTS} components": with_many_components,
         "logistic regression, as CellTypist": logistic,
@@ -152,7 +153,6 @@ def measure(name: str, *, data: Path, python: Path | None) -> FoldResult:
         scores[f"{share:.0%}"] = tuple(
             score(true, lots, clusters[map_with(atlas, fold, genes).best]) for genes in draws
         )
-    novel = is_novel(atlas, mapped)
     return FoldResult(
         fold=name,
         is_shifted=fold.is_shifted,
