@@ -39,11 +39,11 @@ def test_an_aim_is_judged_by_the_clock_and_by_processor_seconds() -> None:
 
 def test_memory_is_told_as_a_curve_and_300_mb_are_286_mib() -> None:
     peaks = {("gzip", 1_000_000): 287.0, ("gzip", 100_000): 187.0, ("lzf", 1_000_000): 286.0, ("zstd", 100_000): 1.0}
+    aim = "aim, 300 MB at a million cells"
     assert memory_lines(peaks) == [
-        "memory of map, gzip: 100,000 cells 187 MiB, 1,000,000 cells 287 MiB; 117 bytes a cell"
-        + "; aim, 300 MB at a million cells: NOT MET",
-        "memory of map, lzf: 1,000,000 cells 286 MiB; aim, 300 MB at a million cells: met",
-        "memory of map, zstd: 100,000 cells 1 MiB; aim, 300 MB at a million cells: not asked for",
+        f"memory of map, gzip: 100,000 cells 187 MiB, 1,000,000 cells 287 MiB; 117 bytes a cell; {aim}: NOT MET",
+        f"memory of map, lzf: 1,000,000 cells 286 MiB; {aim}: met",
+        f"memory of map, zstd: 100,000 cells 1 MiB; {aim}: not asked for",
     ]
 
 
