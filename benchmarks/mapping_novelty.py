@@ -99,7 +99,7 @@ def simulated_alarms(atlas: Atlas, sizes: NDArray[np.int64], repeats: int, rng: 
     alarms = 0
     for row in range(repeats):
         drawn = {"novel_log_odds": float(seen[row].mean()), "novel_log_odds_spread": float(seen[row].std(ddof=1))}
-        judging = replace(atlas, card=atlas.card.model_copy(update={"transfer": transfer.model_copy(update=drawn)}))
+        judging = replace(atlas, card=atlas.card.replaced(transfer=transfer.replaced(**drawn)))
         p = excess_novel(judging, int(novel[row, -1]), int(sizes[-1])).p_value
         alarms += p is not None and p < LEVEL
     return alarms

@@ -18,10 +18,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from shared.atlas.card import Card
 from shared.errors import InputError
+from shared.records import MisfitError
 
 MAXIMUM_BYTES: Final = 64 * 2**20
 MAXIMUM_DIMENSIONS: Final = 512
@@ -196,11 +196,10 @@ def from_bytes(data: bytes) -> Atlas:
     if text is None or text.dtype != np.uint8 or text.ndim != 1:
         raise AtlasFormatError("atlas: expected a card, found none", hint=hint)
     try:
-        card = Card.model_validate_json(text.tobytes())
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part)[:64] for part in first["loc"]) or "the whole"
-        raise AtlasFormatError(f"atlas: card: {where}: {first['msg']}", hint=hint) from error
+        card = Card.from_text(text.tobytes())
+    except MisfitError as error:
+        where = ".".join(part[:64] for part in error.where) or "the whole"
+        raise AtlasFormatError(f"atlas: card: {where}: {error}", hint=hint) from error
     _check_arrays(card, arrays)
     for array in arrays.values():
         array.flags.writeable = False

@@ -231,7 +231,7 @@ def _provenance(
         software = version("crosslot")
     except PackageNotFoundError:
         software = "unreleased"
-    return Provenance.model_validate(
+    return Provenance.from_fields(
         {
             "crosslot": software,
             "method": _METHOD if origin.control is None else _METHOD_OF_MORPHOLOGY,

@@ -133,7 +133,7 @@ def test_a_draft_that_needs_counts_of_an_atlas_of_morphology_is_not_signed(
 ) -> None:
     atlas = cell_study().atlas
     control = Control(column="well", value="control")
-    card = atlas.card.model_copy(update={"modality": "morphology", "control": control})
+    card = atlas.card.replaced(modality="morphology", control=control)
     data = to_bytes(replace(atlas, card=card))
     (desk / "a.atlas").write_bytes(data)
     plan = make_plan().model_copy(update={"atlas": manifest_of(data).reference(), **asked})

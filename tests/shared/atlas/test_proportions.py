@@ -71,14 +71,12 @@ def test_an_excess_raises_a_false_alarm_as_often_as_it_says(atlas: Atlas) -> Non
     odds = log_odds(unassigned[:, 1:].astype(float), cells[:, 1:].astype(float))
     alarms = 0
     for row in range(4_000):
-        transfer = atlas.card.transfer.model_copy(
-            update={
-                "lots": 6,
-                "novel_log_odds": float(odds[row].mean()),
-                "novel_log_odds_spread": float(odds[row].std(ddof=1)),
-            }
+        transfer = atlas.card.transfer.replaced(
+            lots=6,
+            novel_log_odds=float(odds[row].mean()),
+            novel_log_odds_spread=float(odds[row].std(ddof=1)),
         )
-        judged = replace(atlas, card=atlas.card.model_copy(update={"transfer": transfer}))
+        judged = replace(atlas, card=atlas.card.replaced(transfer=transfer))
         found = excess_novel(judged, int(unassigned[row, 0]), int(cells[row, 0]))
         assert found.p_value is not None
         alarms += found.p_value < 0.05
@@ -93,8 +91,8 @@ def test_a_lot_of_mostly_unassigned_cells_is_found(atlas: Atlas) -> None:
 
 
 def test_no_test_without_lots_left_out(atlas: Atlas) -> None:
-    transfer = atlas.card.transfer.model_copy(update={"unassigned_log_odds": None, "unassigned_log_odds_spread": None})
-    silent = replace(atlas, card=atlas.card.model_copy(update={"transfer": transfer}))
+    transfer = atlas.card.transfer.replaced(unassigned_log_odds=None, unassigned_log_odds_spread=None)
+    silent = replace(atlas, card=atlas.card.replaced(transfer=transfer))
     assert excess_unassigned(silent, 400, 1_000).p_value is None
 
 

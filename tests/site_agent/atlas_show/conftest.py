@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from pydantic import BaseModel
 
 from shared.atlas.artefact import Atlas, to_bytes
 from shared.atlas.card import Marker
@@ -74,26 +73,14 @@ def renamed(atlas: Atlas, name: str) -> Atlas:
     card = atlas.card
     clusters = tuple(f"{place}{name}"[:64] for place in range(len(card.clusters)))
     marker = Marker(gene=name, log2_fold_change=1.0, share_in=1.0, share_out=0.0)
-    dropped = tuple(each.model_copy(update={"cluster": name, "reason": name}) for each in card.dropped)
-    origin = card.provenance.model_copy(
-        update={"tissue": name, "species": name, "method": name, "crosslot": name, "notes": (name,)}
+    dropped = tuple(each.replaced(cluster=name, reason=name) for each in card.dropped)
+    origin = card.provenance.replaced(tissue=name, species=name, method=name, crosslot=name, notes=(name,))
+    changed = card.replaced(
+        name=name,
+        clusters=clusters,
+        markers=((marker,),) * len(clusters),
+        dropped=dropped,
+        provenance=origin,
+        transfer=card.transfer.replaced(reason=name),
     )
-    changes = {
-        "name": name,
-        "clusters": clusters,
-        "markers": ((marker,),) * len(clusters),
-        "dropped": dropped,
-        "provenance": origin,
-        "transfer": card.transfer.model_copy(update={"reason": name}),
-    }
-    return replace(atlas, card=card.model_validate(card.model_dump(by_alias=True) | _dumped(changes)))
-
-
-def _dumped(changes: dict[str, object]) -> dict[str, object]:
-    return {key: _plain(value) for key, value in changes.items()}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return tuple(_plain(each) for each in value)
-    return value.model_dump() if isinstance(value, BaseModel) else value
+    return replace(atlas, card=changed)

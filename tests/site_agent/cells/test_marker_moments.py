@@ -90,7 +90,7 @@ def _genes(index: tuple[str, ...], *, identifiers: bool = False) -> GeneNames:
 
 def _with_an_identifier(atlas: Atlas) -> Atlas:
     gene_ids = ("ENSG00000000001", *atlas.gene_ids[1:])
-    return replace(atlas, card=atlas.card.model_copy(update={"gene_ids": gene_ids}))
+    return replace(atlas, card=atlas.card.replaced(gene_ids=gene_ids))
 
 
 def test_a_symbol_is_found_by_the_atlass_identifier_for_it(small_study: SmallStudy) -> None:
