@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from protocol.cell_limits import DEFAULT_LIMITS
 from protocol.identifiers import Digest, EndpointSlug, Label, Period, SiteSlug, Slug, StudySlug
 from protocol.message import Message
 from protocol.modules.asked import Modules
@@ -153,11 +154,11 @@ class AnalysisPlan(Message):
 class QualityLimits(Message):
     """Which cells count, and when a lot is not reported at all."""
 
-    minimum_cells_per_lot: Annotated[int, Field(ge=1)] = 500
-    minimum_counts_per_cell: Annotated[int, Field(ge=0)] = 0
-    minimum_genes_per_cell: Annotated[int, Field(ge=0)] = 0
-    maximum_mitochondrial_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    minimum_gene_coverage: Annotated[float, Field(ge=0, le=1)] = 0.7
+    minimum_cells_per_lot: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.minimum_cells_per_lot
+    minimum_counts_per_cell: Annotated[int, Field(ge=0)] = DEFAULT_LIMITS.minimum_counts_per_cell
+    minimum_genes_per_cell: Annotated[int, Field(ge=0)] = DEFAULT_LIMITS.minimum_genes_per_cell
+    maximum_mitochondrial_share: Annotated[float, Field(gt=0, le=1)] = DEFAULT_LIMITS.maximum_mitochondrial_share
+    minimum_gene_coverage: Annotated[float, Field(ge=0, le=1)] = DEFAULT_LIMITS.minimum_gene_coverage
 
 
 class DisclosureRequest(Message):

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.modality import limits_of_counts
-from protocol.plan import QualityLimits
+from protocol.cell_limits import CellLimits, limits_of_counts
 from shared.errors import InputError
 
 
@@ -77,7 +76,7 @@ class QualityMedians:
     features: float | None = None  # of the sum of a cell's features, where there are no counts
 
 
-def refuse_limits_of_counts(limits: QualityLimits) -> None:
+def refuse_limits_of_counts(limits: CellLimits) -> None:
     """Raise where a study limits what morphology does not have.
 
     Raises
@@ -93,7 +92,7 @@ def refuse_limits_of_counts(limits: QualityLimits) -> None:
         )
 
 
-def apply_limits(cells: CellQuality, limits: QualityLimits) -> tuple[NDArray[np.bool_], RemovedCells]:
+def apply_limits(cells: CellQuality, limits: CellLimits) -> tuple[NDArray[np.bool_], RemovedCells]:
     """Return which cells remain ``(n_cells,)``, and how many each limit removed.
 
     Raises
