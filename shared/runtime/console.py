@@ -6,6 +6,7 @@ Rules
 2. With ``--json`` stdout holds one JSON document, on success and on failure alike.
 3. An expected failure (:class:`shared.errors.CrosslotError`) prints ``error:`` and ``hint:`` and exits with 1; wrong
    arguments and faults of crosslot itself exit with 2.
+4. A command is loaded when it is called, and what draws on a terminal when it draws: ``--help`` answers at once.
 """
 
 import json
@@ -15,12 +16,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from shared.errors import CrosslotError, InternalError
 
@@ -53,6 +53,16 @@ def progress(description: str, total: int | None = None, *, unit: str = "") -> I
         What one step is, such as ``lots``.
     """
     if sys.stderr.isatty():
+        from rich.console import Console  # noqa: PLC0415 - rule 4
+        from rich.progress import (  # noqa: PLC0415 - rule 4
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -91,6 +101,9 @@ def remark(text: str) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table to stdout; cells after the first column stand right-aligned."""
+    from rich.console import Console  # noqa: PLC0415 - rule 4
+    from rich.table import Table  # noqa: PLC0415 - rule 4
+
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
@@ -151,8 +164,52 @@ def _print_failure(error: CrosslotError, kind: str, *, as_json: bool) -> None:
         remark(f"hint: {error.hint}")
 
 
+@dataclass(frozen=True)
+class DeferredCommand:
+    """A command that is loaded when it is called, and what the list of commands says of it meanwhile."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
 class CommandGroup(click.Group):
-    """The root group of a console script: turns errors into messages and exit codes."""
+    """The root group of a console script: turns errors into messages and exit codes, and loads commands when called."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - click's signature
+        super().__init__(*arguments, **options)
+        self.deferred: dict[str, DeferredCommand] = {}
+
+    def defer(self, name: str, where: str, summary: str) -> None:
+        """Add a command that is loaded when it is called.
+
+        Parameters
+        ----------
+        name : str
+            The command's, or the group's.
+        where : str
+            As ``module:attribute``.
+        summary : str
+            The first sentence of its help, which the list of commands shows.
+        """
+        module, _, attribute = where.partition(":")
+        self.deferred[name] = DeferredCommand(module, attribute, summary)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, loaded or not."""
+        return sorted({*super().list_commands(ctx), *self.deferred})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, loading it if need be."""
+        deferred = self.deferred.get(cmd_name)
+        if deferred is not None and cmd_name not in self.commands:
+            self.add_command(getattr(import_module(deferred.module), deferred.attribute), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands; one that is not loaded by its summary."""
+        stand_ins = {name: click.Command(name, help=each.summary) for name, each in self.deferred.items()}
+        click.Group(commands={**stand_ins, **self.commands}).format_commands(ctx, formatter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Look for ``--json`` before anything is parsed: wrong arguments are told as JSON too."""

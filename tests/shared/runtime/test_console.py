@@ -153,3 +153,41 @@ def test_progress_of_a_pipe_is_a_line_at_the_end_with_what_was_done(capsys: pyte
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("mapping: 3 of 3 lots, ")
+
+
+def _group_of(module: str, attribute: str = "say") -> CommandGroup:
+    @click.group(cls=CommandGroup)
+    def late() -> None:
+        """A tool whose commands are loaded when they are called."""
+
+    assert isinstance(late, CommandGroup)
+    late.defer("say", f"{module}:{attribute}", "Say a word, now and then. And again.")
+    return late
+
+
+def test_a_deferred_command_is_listed_by_its_summary_and_not_loaded() -> None:
+    result = CliRunner().invoke(_group_of("no.such.module"), ["--help"])
+    assert result.exit_code == 0
+    assert "say  Say a word, now and then." in result.stdout
+
+
+def test_a_deferred_command_is_loaded_when_it_is_called() -> None:
+    assert run_of(_group_of(__name__), "say", "--times", "2").stdout == "word word \n"
+    assert "Usage: late say" in run_of(_group_of(__name__), "say", "--help").stdout
+    assert run_of(_group_of(__name__), "say").exit_code == 2
+
+
+def test_a_deferred_command_that_does_not_load_is_a_fault_of_ours() -> None:
+    result = run_of(_group_of("no.such.module"), "say", "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"]["kind"] == "internal"
+
+
+def test_an_unknown_command_of_a_group_with_deferred_ones_is_wrong_usage() -> None:
+    result = run_of(_group_of("no.such.module"), "shout")
+    assert result.exit_code == 2
+    assert "No such command 'shout'" in result.stderr
+
+
+def run_of(group: CommandGroup, *arguments: str) -> Result:
+    return CliRunner().invoke(group, arguments)
