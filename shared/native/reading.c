@@ -133,7 +133,7 @@ int crosslot_open_window(struct window *window, const struct vector *vector, str
   int is_same = vector->kind.letter == target.letter && vector->kind.bytes == target.bytes;
   *window = (struct window){.vector = vector, .target = target};
   if (open_room(&window->room, vector)) return NO_MEMORY;
-  window->items = malloc((size_t)(longest + 2 * vector->items_per_chunk) * (size_t)target.bytes);
+  window->items = malloc((size_t)(longest + vector->items_per_chunk) * (size_t)target.bytes);
   if (!is_same) window->raw = malloc((size_t)chunk_bytes(vector));
   return window->items == NULL || (!is_same && window->raw == NULL) ? NO_MEMORY : 0;
 }
@@ -147,13 +147,14 @@ void crosslot_close_window(struct window *window) {
 int crosslot_reach(struct window *w, int64_t start, int64_t stop, const void **items, struct fault *fault) {
   const struct vector *v = w->vector;
   const int64_t per = v->items_per_chunk, bytes = w->target.bytes;
-  if (stop > w->end && start >= w->end) {
-    w->first = w->end = v->offsets == NULL ? start : start / per * per;
-  } else if (stop > w->end) {
-    memmove(w->items, w->items + (start - w->first) * bytes, (size_t)((w->end - start) * bytes));
-    w->first = start;
-  }
-  while (w->end < stop) { /* the items before the last chunk are fewer than the longest run and a chunk */
+  if (stop > w->end && start >= w->end) w->first = w->end = v->offsets == NULL ? start : start / per * per;
+  while (w->end < stop) {
+    int64_t dropped = start - w->first; /* none while the first chunk is yet to come */
+    if (w->end > w->first && dropped > 0) {
+      memmove(w->items, w->items + dropped * bytes, (size_t)((w->end - start) * bytes));
+      w->first = start;
+    }
+    /* fewer items than the longest run are held now, so there is room for a chunk */
     char *to = w->items + (w->end - w->first) * bytes;
     uint8_t *out = w->raw ? w->raw : (uint8_t *)to;
     int64_t n = v->n_items - w->end < per ? v->n_items - w->end : per;

@@ -61,7 +61,7 @@ struct chunk_room {
 struct window {
   const struct vector *vector;
   struct chunk_room room;
-  char *items;  /* (capacity) of target */
+  char *items;  /* (longest + items_per_chunk) of target */
   uint8_t *raw; /* one chunk before it is converted, or null where it need not be */
   int64_t first, end;
   struct kind target;
