@@ -1,19 +1,19 @@
 """``crosslot-site``: what a manufacturer or a lab does with its own cells."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from shared.errors import InputError
 from shared.runtime.console import CommandGroup, json_option, print_json, print_table, progress, remark
 from site_agent.atlas_show.commands import show, verify
-from site_agent.comparing.commands import compare
-from site_agent.network_commands import COMMANDS as NETWORK_COMMANDS
-from site_agent.qualification.commands import COMMANDS as QUALIFICATION_COMMANDS
-from site_agent.review.commands import home_group, review, terms
-from site_agent.review.record_commands import log, policy
 
-# What each command works with (h5py, scanpy) is imported within it: --help and wrong arguments answer at once.
+if TYPE_CHECKING:
+    from site_agent.cells.lots import CellFilter
+
+# What each command works with (h5py, scanpy) is imported within it, and commands of other modules when they are called:
+# --help and wrong arguments answer at once.
 
 _PATH = click.Path(path_type=Path)
 
@@ -110,10 +110,10 @@ def map_(
     as_json: bool,
 ) -> None:
     """Map the cells of one file onto an atlas. Everything stays here."""
-    from site_agent.cells.lots import parse_where  # noqa: PLC0415 - as below
     from site_agent.cells.map_command import map_file  # noqa: PLC0415 - imports h5py
-    from site_agent.cells.map_shown import CLUSTER_COLUMNS, cluster_rows  # noqa: PLC0415 - as above
+    from site_agent.cells.scout import SCOUT  # noqa: PLC0415 - as above
 
+    SCOUT.start()  # it loads while the terminal is made ready
     last = 0
     with progress("mapping cells", unit="cells") as advance:
 
@@ -126,19 +126,29 @@ def map_(
             cells,
             atlas,
             out,
-            where=tuple(each for text in where for each in parse_where(text)),
+            where=_filters(where),
             layer=layer,
             annotate=annotate,
             threads=threads,
             progress=moved,
         )
     if as_json:
-        print_json(summary.model_dump(mode="json"))
+        print_json(summary.to_fields())
     else:
+        from site_agent.cells.map_shown import CLUSTER_COLUMNS, cluster_rows  # noqa: PLC0415 - as above
+
         print_table(f"{cells.name} on {summary.atlas}", CLUSTER_COLUMNS, cluster_rows(summary))
     for doubt in summary.trust.warnings:
         remark(f"doubt: {doubt.sentence}")
     remark(f"wrote {out / 'cells.parquet'} and {out / 'summary.json'}")
+
+
+def _filters(texts: tuple[str, ...]) -> "tuple[CellFilter, ...]":
+    if not texts:
+        return ()
+    from site_agent.cells.lots import parse_where  # noqa: PLC0415 - knows the study plan, whose models load slowly
+
+    return tuple(each for text in texts for each in parse_where(text))
 
 
 @main.group("atlas")
@@ -249,5 +259,74 @@ def atlas_build(
     remark(f"wrote {out}; next: crosslot-site atlas show {out}")
 
 
-for _command in (home_group, review, policy, log, terms, compare, *QUALIFICATION_COMMANDS, *NETWORK_COMMANDS):
-    main.add_command(_command)
+_LOADED_WHEN_CALLED = (
+    ("home", "site_agent.review.commands:home_group", "Make a site's home: its keys, its secret, its settings."),
+    (
+        "review",
+        "site_agent.review.commands:review",
+        "See what waits to leave this site, and decide: approve, withhold clusters, refuse.",
+    ),
+    (
+        "policy",
+        "site_agent.review.record_commands:policy",
+        "Show, explain and check the site's own policy: what may leave, and who may ask.",
+    ),
+    (
+        "log",
+        "site_agent.review.record_commands:log",
+        "Read and verify the ledger: everything that was asked of this site and released by it.",
+    ),
+    (
+        "terms",
+        "site_agent.review.commands:terms",
+        "Read and accept a study's terms: nothing is computed for a study before.",
+    ),
+    (
+        "compare",
+        "site_agent.comparing.commands:compare",
+        "Compare the lots in FOLDER before and after a change of process.",
+    ),
+    (
+        "qualify",
+        "site_agent.qualification.commands:qualify",
+        "Hold the lot in LOT_FILE against a signed specification: meets it, does not, or cannot be judged.",
+    ),
+    (
+        "monitor",
+        "site_agent.qualification.commands:monitor",
+        "Chart the site's qualified lots over time: control limits from 20 lots on, and whether the share drifts.",
+    ),
+    (
+        "join",
+        "site_agent.network_commands:join",
+        "Join a coordinator by INVITE, a file (or - for stdin), and look as the doctor does.",
+    ),
+    (
+        "doctor",
+        "site_agent.network_commands:doctor",
+        "Check all that a study needs of this machine and network: each PASSED, or what to do.",
+    ),
+    (
+        "serve",
+        "site_agent.network_commands:serve",
+        "Answer the coordinator until stopped: one outbound connection, nothing listens but on loopback.",
+    ),
+    (
+        "status",
+        "site_agent.network_commands:status",
+        "Show the studies that name this site, what waits for its steward, and which results are released.",
+    ),
+    (
+        "results",
+        "site_agent.network_commands:results",
+        "Fetch the released results of STUDY; the coordinator's signature is checked, and they are kept.",
+    ),
+    (
+        "renew",
+        "site_agent.network_commands:renew",
+        "Renew this site's certificate, within 90 days of its end; serve does so by itself 60 days before.",
+    ),
+)
+
+for _command in _LOADED_WHEN_CALLED:
+    main.defer(*_command)

@@ -41,6 +41,8 @@ class CellSource(AbstractContextManager["CellSource"]):
         Of obs.
     column : callable
         ``column(name)`` gives an obs column.
+    distinct_cells : callable, optional
+        Raises where two cells share a name: given where another process has looked; this one then need not.
     other_matrices : callable
         Yields (what to pass as ``layer``, sample of values) of the file's other matrices, for messages.
     """
@@ -54,6 +56,7 @@ class CellSource(AbstractContextManager["CellSource"]):
     column: Callable[[str], TextColumn]
     other_matrices: Callable[[], Iterator[tuple[str, Array]]]
     closers: tuple[Callable[[], None], ...] = field(default=())
+    distinct_cells: Callable[[], None] | None = None
 
     @property
     def n_cells(self) -> int:
@@ -110,6 +113,9 @@ class CellSource(AbstractContextManager["CellSource"]):
         InputError
             Two cells share a name.
         """
+        if self.distinct_cells is not None:
+            self.distinct_cells()
+            return
         starts = range(0, self.n_cells, _NAMES_PER_SLICE)
         pair = repeated_rows(self.cell_names(s, min(s + _NAMES_PER_SLICE, self.n_cells)) for s in starts)
         if pair is None:

@@ -32,6 +32,7 @@ SYMBOL_COLUMNS = (
     "name",
 )
 
+_MITOCHONDRIAL_SYMBOLS = ("MT-", "Mt-", "mT-", "mt-")
 _ENSEMBL = re.compile(r"^ENS[A-Z]{0,5}G\d{6,}(\.\d+)?$")
 # The 13 protein-coding genes, 2 rRNAs and 22 tRNAs share no prefix in Ensembl; counts are nearly all of the first 15
 # (Ensembl release 110, chromosome MT).
@@ -63,9 +64,10 @@ class GeneNames:
     def mitochondrial(self) -> NDArray[np.bool_] | None:
         """Return which genes are mitochondrial ``(n_genes,)``, or None where the names cannot tell."""
         found = np.zeros(len(self.index), dtype=np.bool_)
-        found[[place for place, symbol in enumerate(self.symbols) if symbol[:3].upper() == "MT-"]] = True
-        bare = (identifier.partition(".")[0] for identifier in self.identifiers)
-        found[[place for place, name in enumerate(bare) if name in _HUMAN_MITOCHONDRIAL]] = True
+        found[[place for place, symbol in enumerate(self.symbols) if symbol.startswith(_MITOCHONDRIAL_SYMBOLS)]] = True
+        if any(self.identifiers):
+            bare = (identifier.partition(".")[0] for identifier in self.identifiers)
+            found[[place for place, name in enumerate(bare) if name in _HUMAN_MITOCHONDRIAL]] = True
         return found if found.any() else None
 
 

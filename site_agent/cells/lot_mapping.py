@@ -12,21 +12,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.modules.markers import MarkersPlan
-from protocol.plan import QualityLimits
+from protocol.cell_limits import CellLimits
 from shared.atlas.artefact import Atlas
 from shared.errors import InputError
 from site_agent.cells.cell_source import CellSource
-from site_agent.cells.lots import Lot, SiteLots
 from site_agent.cells.mapping import CellMapping, Progress, map_source, thread_count
-from site_agent.cells.marker_moments import LotCells, LotMoments, marker_moments
 from site_agent.cells.morphology import control_cells, is_morphology
 from site_agent.cells.quality import QualityMedians, RemovedCells, apply_limits, medians
 from site_agent.cells.reading import open_cells
+
+if TYPE_CHECKING:
+    from protocol.modules.markers import MarkersPlan
+    from site_agent.cells.lots import Lot, SiteLots
+    from site_agent.cells.marker_moments import LotCells, LotMoments
 
 CELLS_DIAGNOSED = 5_000
 
@@ -76,9 +79,9 @@ class LotMapping:
     gene_coverage: float
     mapping: CellMapping
     kept: NDArray[np.bool_]
-    markers: LotMoments | None = None
+    markers: "LotMoments | None" = None
 
-    def withheld(self, limits: QualityLimits) -> tuple[WithheldReason, ...]:
+    def withheld(self, limits: CellLimits) -> tuple[WithheldReason, ...]:
         """Return why the limits withhold the lot; empty where it may be reported."""
         reasons = {
             WithheldReason.TOO_FEW_CELLS: self.cells_after_qc < limits.minimum_cells_per_lot,
@@ -87,16 +90,14 @@ class LotMapping:
         return tuple(reason for reason, holds in reasons.items() if holds)
 
 
-def summarise_lot(
-    mapping: CellMapping, limits: QualityLimits, *, of_lot: NDArray[np.bool_] | None = None
-) -> LotMapping:
+def summarise_lot(mapping: CellMapping, limits: CellLimits, *, of_lot: NDArray[np.bool_] | None = None) -> LotMapping:
     """Return the composition of mapped cells, or of those of one lot.
 
     Parameters
     ----------
     mapping : CellMapping
         The mapped cells.
-    limits : QualityLimits
+    limits : CellLimits
         Of the study plan.
     of_lot : ndarray of bool, ``(mapping.n_cells,)``, optional
         Which cells are the lot's; all where not given.
@@ -127,15 +128,15 @@ def summarise_lot(
 
 
 def map_site_lots(
-    site: SiteLots,
+    site: "SiteLots",
     atlas: Atlas,
-    limits: QualityLimits,
+    limits: CellLimits,
     *,
     lots: Sequence[str] | None = None,
-    markers: MarkersPlan | None = None,
+    markers: "MarkersPlan | None" = None,
     threads: int | None = None,
-    progress: Callable[[Lot], Progress | None] | None = None,
-) -> Iterator[tuple[Lot, LotMapping]]:
+    progress: "Callable[[Lot], Progress | None] | None" = None,
+) -> "Iterator[tuple[Lot, LotMapping]]":
     """Yield the lots of a site with their composition, file by file.
 
     Parameters
@@ -144,7 +145,7 @@ def map_site_lots(
         A site folder that was read without a problem.
     atlas : Atlas
         The study's.
-    limits : QualityLimits
+    limits : CellLimits
         The study's.
     lots : sequence of str, optional
         Only these.
@@ -187,15 +188,19 @@ def map_site_lots(
 
 
 def _with_moments(
-    source: CellSource, atlas: Atlas, markers: MarkersPlan, lots: Sequence[LotMapping], threads: int | None
+    source: CellSource, atlas: Atlas, markers: "MarkersPlan", lots: Sequence[LotMapping], threads: int | None
 ) -> list[LotMapping]:
+    from site_agent.cells.marker_moments import marker_moments  # noqa: PLC0415 - as below
+
     cells = [lot_cells(lot) for lot in lots]
     moments = marker_moments(source, atlas, markers, cells, threads=thread_count(threads))
     return [replace(lot, markers=found) for lot, found in zip(lots, moments, strict=True)]
 
 
-def lot_cells(lot: LotMapping) -> LotCells:
+def lot_cells(lot: LotMapping) -> "LotCells":
     """Return which of the file's cells are the lot's after QC, for a second pass over it."""
+    from site_agent.cells.marker_moments import LotCells  # noqa: PLC0415 - knows the study plan, whose models load slowly
+
     return LotCells(
         rows=np.flatnonzero(lot.kept) if lot.mapping.rows is None else lot.mapping.rows[lot.kept],
         labels=lot.mapping.label[lot.kept],
@@ -203,7 +208,7 @@ def lot_cells(lot: LotMapping) -> LotCells:
     )
 
 
-def cell_owners(source: CellSource, lots: Sequence[Lot]) -> NDArray[np.int32]:
+def cell_owners(source: CellSource, lots: "Sequence[Lot]") -> NDArray[np.int32]:
     """Return for each cell which of ``lots`` it belongs to ``(n_cells,)``; -1 for none.
 
     Raises
@@ -239,5 +244,25 @@ def diagnosed_cells(owner: NDArray[np.int32], n_lots: int, *, per_lot: int = CEL
     chosen = np.zeros(owner.size, dtype=np.bool_)
     for lot in range(n_lots):
         rows = np.flatnonzero(owner == lot)
-        chosen[rows[np.linspace(0, rows.size - 1, min(per_lot, rows.size)).astype(np.int64)]] = True
+        chosen[rows[_evenly_spaced(rows.size, per_lot)]] = True
     return chosen
+
+
+def diagnosed_of_one_lot(
+    n_cells: int, rows: NDArray[np.bool_] | None, *, per_lot: int = CELLS_DIAGNOSED
+) -> NDArray[np.bool_]:
+    """Return ``diagnosed_cells`` of a file of one lot: all cells, or those of ``rows`` ``(n_cells,)``.
+
+    Nothing of the size of a number for each cell is made where the lot is the whole file.
+    """
+    chosen = np.zeros(n_cells, dtype=np.bool_)
+    if rows is None:
+        chosen[_evenly_spaced(n_cells, per_lot)] = True
+    else:
+        places = np.flatnonzero(rows)
+        chosen[places[_evenly_spaced(places.size, per_lot)]] = True
+    return chosen
+
+
+def _evenly_spaced(n: int, most: int) -> NDArray[np.int64]:
+    return np.linspace(0, n - 1, min(most, n)).astype(np.int64)

@@ -1,19 +1,22 @@
 """What a mapping run leaves on the site's own disk: ``cells.parquet`` and ``summary.json``.
 
-Both are local: nothing here is meant to leave. They appear together and whole, or not at all.
+Rules:
+
+1. Both are local: nothing here is meant to leave. They appear together and whole, or not at all.
+2. What writing needs (the libraries, the cells' names) can be made ready while cells are mapped, by ``read_names``.
+   Names are then held packed: some 5 bytes a cell.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from protocol.message import Message
-from protocol.plan import QualityLimits
+from protocol.cell_limits import CellLimits, PlainLimits
+from shared.records import Record, Within
 from site_agent.cells.allocation import give_back_memory
 from site_agent.cells.diagnostics import LotDiagnostics
 from site_agent.cells.lot_mapping import LotMapping
@@ -24,10 +27,10 @@ SUMMARY_FILE = "summary.json"
 
 _CELLS_PER_GROUP = 2**14
 
-_Share = Annotated[float, Field(ge=0, le=1)]
+_Share = Annotated[float, Within(ge=0, le=1)]
 
 
-class ClusterShare(Message):
+class ClusterShare(Record):
     """One cluster's cells, and its share of all cells after QC; null where no cell remains.
 
     ``low`` and ``high`` bound the share with the summary's confidence; null where the atlas could not calibrate them.
@@ -40,10 +43,10 @@ class ClusterShare(Message):
     low: _Share | None = None
     high: _Share | None = None
     em_share: _Share | None = None
-    shift: Annotated[float, Field(ge=0)] | None = None
+    shift: Annotated[float, Within(ge=0)] | None = None
 
 
-class RemovedSummary(Message):
+class RemovedSummary(Record):
     """Cells removed, by the first limit that each broke."""
 
     no_counts: int
@@ -52,7 +55,7 @@ class RemovedSummary(Message):
     high_mitochondrial_share: int
 
 
-class CellsSummary(Message):
+class CellsSummary(Record):
     """Where the lot's cells went."""
 
     in_file: int
@@ -61,7 +64,7 @@ class CellsSummary(Message):
     removed: RemovedSummary
 
 
-class QualitySummary(Message):
+class QualitySummary(Record):
     """Medians over cells after QC, null where not known, and the share of the atlas's genes that the file has."""
 
     median_counts: float | None
@@ -70,14 +73,14 @@ class QualitySummary(Message):
     gene_coverage: _Share
 
 
-class WarningSummary(Message):
+class WarningSummary(Record):
     """One reason to doubt the lot's composition."""
 
     code: str
     sentence: str
 
 
-class TrustSummary(Message):
+class TrustSummary(Record):
     """How far the composition may be trusted (``site_agent.cells.diagnostics``); null where it cannot be said."""
 
     interval_confidence: float
@@ -88,10 +91,12 @@ class TrustSummary(Message):
     warnings: tuple[WarningSummary, ...]
 
 
-class MappingSummary(Message):
+class MappingSummary(Record):
     """What ``summary.json`` holds."""
 
-    schema_id: Literal["crosslot.mapping-summary/1"] = Field(default="crosslot.mapping-summary/1", alias="schema")
+    RENAMED: ClassVar[Mapping[str, str]] = {"schema_id": "schema"}
+
+    schema_id: Literal["crosslot.mapping-summary/1"] = "crosslot.mapping-summary/1"
     atlas: str
     atlas_sha256: str
     file: str
@@ -102,14 +107,14 @@ class MappingSummary(Message):
     unassigned: ClusterShare
     quality: QualitySummary
     trust: TrustSummary
-    limits: QualityLimits
+    limits: PlainLimits
     withheld: tuple[str, ...]
 
 
 def summary_of(
     lot: LotMapping,
     found: LotDiagnostics,
-    limits: QualityLimits,
+    limits: CellLimits,
     *,
     atlas_sha256: str,
     where: tuple[str, ...] = (),
@@ -120,7 +125,7 @@ def summary_of(
     ----------
     lot, found : LotMapping, LotDiagnostics
         The lot, and how far it may be trusted.
-    limits : QualityLimits
+    limits : CellLimits
         That it was held to.
     atlas_sha256 : str
         Of the atlas's exact bytes.
@@ -173,10 +178,16 @@ def summary_of(
             unassigned_p_value=found.excess.p_value,
             em_gap=found.em_gap,
             cells_diagnosed=found.cells,
-            warnings=tuple(WarningSummary(code=each.code, sentence=each.sentence) for each in found.warnings),
+            warnings=tuple(WarningSummary(code=each.code.value, sentence=each.sentence) for each in found.warnings),
         ),
-        limits=limits,
-        withheld=tuple(lot.withheld(limits)),
+        limits=PlainLimits(
+            minimum_cells_per_lot=limits.minimum_cells_per_lot,
+            minimum_counts_per_cell=limits.minimum_counts_per_cell,
+            minimum_genes_per_cell=limits.minimum_genes_per_cell,
+            maximum_mitochondrial_share=limits.maximum_mitochondrial_share,
+            minimum_gene_coverage=limits.minimum_gene_coverage,
+        ),
+        withheld=tuple(reason.value for reason in lot.withheld(limits)),
     )
 
 
@@ -184,22 +195,42 @@ def _nullable(values: NDArray[np.float64]) -> list[float | None]:
     return [value if np.isfinite(value) else None for value in values.tolist()]
 
 
-def write_mapping(
-    folder: Path, lot: LotMapping, summary: MappingSummary, cell_names: Callable[[int, int], list[str]]
-) -> None:
+def read_names(rows: NDArray[np.int64] | None, n_cells: int, cell_names: Callable[[int, int], list[str]]) -> Any:  # noqa: ANN401 - pyarrow ships no types
+    """Return the names of a file's cells, or of its ``rows``, packed for ``write_mapping``.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, or None
+        Rising; None: all ``n_cells``.
+    cell_names : callable
+        As ``CellSource.cell_names``.
+    """
+    pa, _ = load_arrow()
+    packed = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+    with pa.ipc.new_stream(packed, pa.schema([("cell", pa.string())]), options=options) as writer:
+        for piece in _groups(n_cells if rows is None else rows.size):
+            names = _text_array(pa, _names(rows, piece, cell_names))
+            writer.write_batch(pa.RecordBatch.from_arrays([names], names=["cell"]))
+    return packed.getvalue()
+
+
+def write_mapping(folder: Path, lot: LotMapping, summary: MappingSummary, names: Any) -> None:  # noqa: ANN401 - pyarrow ships no types
     """Write both files into an existing folder (``shared.runtime.files.appearing_whole`` makes it appear whole).
 
     Parameters
     ----------
-    cell_names : callable
-        As ``CellSource.cell_names``.
+    names
+        Of the mapped cells, as ``read_names`` packed them.
     """
-    write_cells(folder / CELLS_FILE, lot, cell_names)
-    text = summary.model_dump_json(by_alias=True, indent=2) + "\n"
-    (folder / SUMMARY_FILE).write_text(text, encoding="utf-8")
+    # By this library because the text of a number is part of the format; loaded where one is written.
+    from pydantic_core import to_json  # noqa: PLC0415 - as above
+
+    write_cells(folder / CELLS_FILE, lot, names)
+    (folder / SUMMARY_FILE).write_bytes(to_json(summary.to_fields(), indent=2) + b"\n")
 
 
-def write_cells(path: Path, lot: LotMapping, cell_names: Callable[[int, int], list[str]]) -> None:
+def write_cells(path: Path, lot: LotMapping, names: Any) -> None:  # noqa: ANN401 - pyarrow ships no types
     """Write one row a mapped cell: name, cluster, confidence, energy, and whether QC kept it.
 
     In row groups, so that a million names are never held at once.
@@ -216,19 +247,26 @@ def write_cells(path: Path, lot: LotMapping, cell_names: Callable[[int, int], li
             ("passed_qc", pa.bool_()),
         ]
     )
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["cluster"]) as writer:
-        for start in range(0, mapping.n_cells, _CELLS_PER_GROUP):
-            piece = slice(start, min(start + _CELLS_PER_GROUP, mapping.n_cells))
+    with (
+        pa.ipc.open_stream(names) as packed,
+        pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["cluster"]) as writer,
+    ):
+        for piece, named in zip(_groups(mapping.n_cells), packed, strict=True):
             n = piece.stop - piece.start
             passed = np.packbits(lot.kept[piece], bitorder="little")
             columns = [
-                _text_array(pa, _names(mapping, piece, cell_names)),
+                named.column(0),
                 _clusters(pa, mapping, piece),
                 pa.Array.from_buffers(pa.float32(), n, [None, pa.py_buffer(mapping.confidence[piece])]),
                 pa.Array.from_buffers(pa.float32(), n, [None, pa.py_buffer(mapping.energy[piece])]),
                 pa.Array.from_buffers(pa.bool_(), n, [None, pa.py_buffer(passed)]),
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def _groups(n_cells: int) -> Iterator[slice]:
+    for start in range(0, n_cells, _CELLS_PER_GROUP):
+        yield slice(start, min(start + _CELLS_PER_GROUP, n_cells))
 
 
 def load_arrow() -> tuple[Any, Any]:
@@ -240,15 +278,15 @@ def load_arrow() -> tuple[Any, Any]:
     return pa, pq
 
 
-def _names(mapping: CellMapping, piece: slice, cell_names: Callable[[int, int], list[str]]) -> list[str]:
-    if mapping.rows is None:
+def _names(rows: NDArray[np.int64] | None, piece: slice, cell_names: Callable[[int, int], list[str]]) -> list[str]:
+    if rows is None:
         return cell_names(piece.start, piece.stop)
-    rows = mapping.rows[piece]
+    wanted = rows[piece]
     names: list[str] = []
     # Rows rise: they are read in runs of the file, each no longer than a row group.
-    for first in range(int(rows[0]), int(rows[-1]) + 1, _CELLS_PER_GROUP):
-        last = min(first + _CELLS_PER_GROUP, int(rows[-1]) + 1)
-        here = rows[np.searchsorted(rows, first) : np.searchsorted(rows, last)]
+    for first in range(int(wanted[0]), int(wanted[-1]) + 1, _CELLS_PER_GROUP):
+        last = min(first + _CELLS_PER_GROUP, int(wanted[-1]) + 1)
+        here = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, last)]
         if here.size:
             read = cell_names(first, last)
             names.extend(read[row - first] for row in here.tolist())

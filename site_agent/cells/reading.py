@@ -18,7 +18,8 @@ from shared.errors import InputError
 from site_agent.cells.cell_source import CellSource
 from site_agent.cells.chunks import Array
 from site_agent.cells.frames import TextColumn
-from site_agent.cells.scout import SCOUT, Task
+from site_agent.cells.scout import SCOUT
+from site_agent.cells.scouting import Task
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -76,7 +77,13 @@ def _scouted(path: Path, layer: str | None) -> CellSource:
         scout(Task.OTHER_MATRICES)
         yield from source.other_matrices()
 
-    return replace(source, cell_names=cell_names, column=column, other_matrices=other_matrices)
+    return replace(
+        source,
+        cell_names=cell_names,
+        column=column,
+        other_matrices=other_matrices,
+        distinct_cells=lambda: scout(Task.NAMES),
+    )
 
 
 def _refuse_layer(path: Path, layer: str | None) -> None:

@@ -11,6 +11,7 @@ Rules:
 3. A scout that does not even start says nothing of the file: that is a fault of this installation or a machine short of
    memory, and is told as one.
 4. The scout answers with "well", or with the very error that reading here would raise. No data comes from it.
+5. An answer holds for the file as it stood when it was asked for: by its number, size and time of change.
 """
 
 import atexit
@@ -22,16 +23,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
 from shared.errors import InputError, InternalError
 from site_agent.cells.bounds import damaged
-
-if TYPE_CHECKING:
-    from site_agent.cells.cell_source import CellSource
+from site_agent.cells.scouting import READY, Task
 
 PATIENCE_SECONDS = 60.0
 BYTES_PER_SECOND = 20 * 2**20
@@ -40,18 +40,8 @@ BYTES_PER_SECOND = 20 * 2**20
 START_SECONDS = 180.0
 """How long a scout may take to load, on a machine that is busy with other work."""
 
-MEMORY_BYTES = 2**30
-_READY = b"ready\n"
-
-
-class Task(StrEnum):
-    """What the scout is asked to do to a file."""
-
-    OPEN = "open"
-    NAMES = "names"
-    COLUMN = "column"
-    OTHER_MATRICES = "other-matrices"
-
+_PROGRAM: Final = "import sys; sys.path[:] = sys.argv[1:]; from site_agent.cells.scouting import main; main()"
+_ROOT: Final = str(Path(__file__).parents[2])
 
 _PARTS = {
     Task.OPEN: "the HDF5 file",
@@ -61,9 +51,22 @@ _PARTS = {
 }
 
 
+@dataclass(frozen=True)
+class _Errand:
+    """A task on a file as it stands: a file that changes meanwhile makes it another errand."""
+
+    path: Path
+    layer: str | None
+    task: Task
+    name: str
+    number: int
+    size: int
+    changed_ns: int
+
+
 @dataclass(eq=False)
 class Scout:
-    """Talks to the scouting process: one line of JSON each way.
+    """Talks to the scouting process: a line of JSON for each request, and one for each answer.
 
     Attributes
     ----------
@@ -75,6 +78,17 @@ class Scout:
     _process: subprocess.Popen[bytes] | None = None
     _ready: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _sent: deque[_Errand] = field(default_factory=deque)
+    _answers: dict[_Errand, bytes] = field(default_factory=dict)
+    _read: bytes = b""
+
+    def look_ahead(self, path: Path, layer: str | None, tasks: Sequence[Task]) -> None:
+        """Set the scout to what ``require`` will soon ask of a file: it works while the caller does other things."""
+        self.start()
+        with self._lock:
+            if not self._sent and path.is_file():
+                self._answers.clear()
+                self._send([_errand(path, layer, task) for task in tasks])
 
     def require(self, path: Path, layer: str | None, task: Task, name: str = "") -> None:
         """Raise unless the scout did ``task`` to the file and came back.
@@ -84,15 +98,14 @@ class Scout:
         InputError
             What the scout found, or that it did not come back.
         """
-        absolute = str(path.absolute())
-        request = {"path": absolute, "layer": layer, "task": task, "name": name}
+        errand = _errand(path, layer, task, name)
         with self._lock:
-            answer = self._ask(json.dumps(request).encode() + b"\n", path)
+            answer = self._answer(errand)
         if answer is None:
             raise damaged(path, _PARTS[task], "the HDF5 library hangs or ends on it, or asks for too much memory")
         found = json.loads(answer)
         if not found["well"]:
-            raise InputError(found["message"].replace(absolute, str(path)), hint=found["hint"])
+            raise InputError(found["message"].replace(str(errand.path), str(path)), hint=found["hint"])
 
     def close(self) -> None:
         """End the scouting process."""
@@ -105,118 +118,95 @@ class Scout:
                         pipe.close()
             self._process = None
             self._ready = False
+            self._read = b""
+            self._sent.clear()
+            self._answers.clear()
 
     def start(self) -> None:
         """Start the scouting process if there is none, so that it loads while the caller does other things."""
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
         if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "site_agent.cells.scout"],
+            self._process = subprocess.Popen(  # noqa: S603 - this Python and our own program
+                # Neither Python's environment nor its start files are read: the packages' folders are handed over.
+                [sys.executable, "-I", "-S", "-c", _PROGRAM, _ROOT, *filter(None, sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                # The same packages as here, however this process found them; no thread pools of its own.
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"},
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # no thread pool of its own
             )
 
-    def _ask(self, request: bytes, path: Path) -> bytes | None:
-        """Return the answer's line; None where the scout died or was too slow, and was ended."""
-        if self._process is not None and self._process.poll() is not None:
-            self.close()
-        self.start()
-        process = self._process
-        if process is None or process.stdin is None or process.stdout is None:  # pragma: no cover - start() made them
-            return None
-        if not self._ready:
-            self._await_start(process)
-        seconds = self.patience_seconds + path.stat().st_size / BYTES_PER_SECOND
-        try:
-            process.stdin.write(request)
-            process.stdin.flush()
-            answer = _line_of(process, seconds)
-        except BrokenPipeError:
-            answer = None
-        if answer is None:
-            self.close()
-        return answer
+    def _answer(self, errand: _Errand) -> bytes | None:
+        """Return the answer's line; None where the scout died or was too slow on it, and was ended."""
+        while errand not in self._answers:
+            if errand not in self._sent:  # or no longer: the scout ended on another errand
+                self.start()
+                self._send([errand])
+            if self._receive() == errand:
+                return None
+        return self._answers.pop(errand)
 
-    def _await_start(self, process: subprocess.Popen[bytes]) -> None:
-        if _line_of(process, START_SECONDS) != _READY:
+    def _send(self, errands: Sequence[_Errand]) -> None:
+        """Ask for ``errands`` of one file."""
+        tasks = [(each.task, each.name) for each in errands]
+        request = {"path": str(errands[0].path), "layer": errands[0].layer, "tasks": tasks}
+        self._sent.extend(errands)
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # it died: no answer will come
+                self._process.stdin.write(json.dumps(request).encode() + b"\n")
+                self._process.stdin.flush()
+
+    def _receive(self) -> _Errand | None:
+        """Note the answer to the errand that was sent first; where none comes, end the scout and return the errand."""
+        if not self._ready:
+            self._await_start()
+        errand = self._sent.popleft()
+        line = self._line(self.patience_seconds + errand.size / BYTES_PER_SECOND)
+        if line is None:
+            self.close()
+            return errand
+        self._answers[errand] = line
+        return None
+
+    def _await_start(self) -> None:
+        process = self._process
+        if self._line(START_SECONDS) == READY:
+            self._ready = True
+            return
+        code = None
+        if process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(1.0)  # its pipe closes a moment before it is gone
             code = process.poll()
-            self.close()
-            how = f"it ended with code {code}" if code is not None else f"nothing for {START_SECONDS:.0f} s"
-            raise InternalError(
-                f"expected the process that reads cell files first to start, found: {how}",
-                hint="free memory, or set crosslot up again; `python -m site_agent.cells.scout` shows why",
-            )
-        self._ready = True
+        self.close()
+        how = f"it ended with code {code}" if code is not None else f"nothing for {START_SECONDS:.0f} s"
+        raise InternalError(
+            f"expected the process that reads cell files first to start, found: {how}",
+            hint="free memory, or set crosslot up again; `python -m site_agent.cells.scouting` shows why",
+        )
+
+    def _line(self, seconds: float) -> bytes | None:
+        """Return the next line that the process writes; None where it ends or ``seconds`` pass before."""
+        pipe = None if self._process is None else self._process.stdout
+        if pipe is None:  # pragma: no cover - start() made it
+            return None
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._read:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+                return None
+            piece = os.read(pipe.fileno(), 65_536)
+            if not piece:
+                return None
+            self._read += piece
+        line, self._read = self._read.split(b"\n", 1)
+        return line + b"\n"
 
 
-def _line_of(process: subprocess.Popen[bytes], seconds: float) -> bytes | None:
-    """Return the next line that the process writes; None where it ends or ``seconds`` pass before."""
-    if process.stdout is None:  # pragma: no cover - start() made it
-        return None
-    deadline, line = time.monotonic() + seconds, b""
-    while not line.endswith(b"\n"):
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
-            return None
-        piece = os.read(process.stdout.fileno(), 65_536)
-        if not piece:
-            return None
-        line += piece
-    return line
+def _errand(path: Path, layer: str | None, task: Task, name: str = "") -> _Errand:
+    found = path.stat()
+    return _Errand(path.absolute(), layer, task, name, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 SCOUT = Scout()
 atexit.register(SCOUT.close)
-
-
-def main() -> None:
-    """Answer requests until the asking process closes the line or ends."""
-    _limit_memory()
-    from site_agent.cells.sources_h5ad import open_hdf5  # noqa: PLC0415 - within the limit
-
-    sys.stdout.buffer.write(_READY)
-    sys.stdout.buffer.flush()
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer: dict[str, bool | str | None] = {"well": True}
-        try:
-            # Closed after each task: an open file could not be annotated or replaced.
-            with open_hdf5(Path(request["path"]), request["layer"]) as source:
-                _do(source, Task(request["task"]), request["name"])
-        except InputError as error:
-            answer = {"well": False, "message": str(error), "hint": error.hint}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
-
-
-def _do(source: "CellSource", task: Task, name: str) -> None:
-    match task:
-        case Task.OPEN:
-            pass
-        case Task.NAMES:
-            source.require_distinct_cells()
-        case Task.COLUMN:
-            source.column(name)
-        case Task.OTHER_MATRICES:
-            for _each in source.other_matrices():
-                pass
-
-
-def _limit_memory() -> None:
-    """Let this process ask for a gigabyte beyond what it is born with."""
-    try:
-        import resource  # noqa: PLC0415 - not on every system
-
-        status = Path("/proc/self/statm").read_text(encoding="ascii").split()
-        held = int(status[5]) * os.sysconf("SC_PAGE_SIZE")  # data and stack
-        resource.setrlimit(resource.RLIMIT_DATA, (held + MEMORY_BYTES, resource.RLIM_INFINITY))
-    except (ImportError, OSError, ValueError, IndexError):
-        return  # a deadline remains
-
-
-if __name__ == "__main__":
-    main()

@@ -16,6 +16,7 @@ from shared.errors import InputError, InternalError
 from site_agent.cells import scout
 from site_agent.cells.mapping import map_cells
 from site_agent.cells.reading import open_cells
+from site_agent.cells.scouting import Task
 from tests.site_agent.cells.conftest import SmallStudy
 
 
@@ -231,6 +232,52 @@ def test_scout_that_dies_is_a_damaged_file_and_the_next_is_read(h5ad: Path) -> N
     process.kill()
     process.wait()
     assert outcome(h5ad) == "read"
+
+
+def test_what_the_scout_looked_at_ahead_is_not_asked_again(h5ad: Path) -> None:
+    ours = scout.Scout()
+    ours.look_ahead(h5ad, None, (Task.OPEN, Task.NAMES))
+    process = ours._process
+    assert process is not None
+    assert process.stdin is not None
+    process.stdin.close()  # nothing more can be asked
+    ours.require(h5ad, None, Task.NAMES)
+    ours.require(h5ad, None, Task.OPEN)
+    ours.close()
+
+
+def test_an_answer_does_not_hold_for_a_file_that_has_changed(h5ad: Path, small_study: SmallStudy) -> None:
+    adata = small_study.adata()
+    adata.obs_names = ["twin"] * adata.n_obs
+    ours = scout.Scout()
+    ours.look_ahead(h5ad, None, (Task.OPEN, Task.NAMES))
+    ours.require(h5ad, None, Task.OPEN)
+    adata.write_h5ad(h5ad)
+    with pytest.raises(InputError, match="expected each cell once"):
+        ours.require(h5ad, None, Task.NAMES)
+    ours.close()
+
+
+def test_a_scout_that_ended_on_another_errand_says_nothing_of_this_file(h5ad: Path, tmp_path: Path) -> None:
+    ours = scout.Scout(patience_seconds=20.0)
+    other = tmp_path / "other.h5ad"
+    other.write_bytes(h5ad.read_bytes())
+    ours.look_ahead(other, None, (Task.OPEN,))
+    process = ours._process
+    assert process is not None
+    process.kill()
+    ours._ready = True  # it ends in the midst of its errand, and not as it starts
+    ours.require(h5ad, None, Task.OPEN)
+    assert ours._process is not process
+    ours.close()
+
+
+def test_a_file_that_is_not_there_is_not_looked_at_ahead(tmp_path: Path) -> None:
+    ours = scout.Scout()
+    ours.look_ahead(tmp_path / "none.h5ad", None, (Task.OPEN,))
+    ours.look_ahead(tmp_path, None, (Task.OPEN,))
+    assert not ours._sent
+    ours.close()
 
 
 @pytest.fixture(scope="module")

@@ -59,12 +59,38 @@ def test_mapping_and_writing_load_no_heavy_library(files: tuple[Path, Path], tmp
     code = (
         "import sys; from pathlib import Path; from site_agent.cells.map_command import map_file;"
         f"map_file(Path({str(cells)!r}), Path({str(atlas)!r}), Path({str(tmp_path / 'out')!r}));"
-        "heavy = {'anndata', 'numba', 'pandas', 'scanpy', 'scipy', 'sklearn', 'zarr'};"
+        "heavy = {'anndata', 'numba', 'pandas', 'pydantic', 'scanpy', 'scipy', 'sklearn', 'zarr'};"
         "print(sorted(heavy & {*sys.modules}))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - our own code
     assert done.stdout.strip() == "[]"
+
+
+def test_the_scout_is_set_to_the_file_before_any_library_is_loaded(files: tuple[Path, Path], tmp_path: Path) -> None:
+    cells, atlas = files
+    code = (
+        "import sys; from pathlib import Path; from site_agent.cells import scout;"
+        "from site_agent.cells.map_command import map_file;"
+        "ahead = scout.Scout.look_ahead; seen = []; loaded = lambda: {'h5py', 'numpy'} & {*sys.modules};"
+        "scout.Scout.look_ahead = lambda *a: (seen.append(sorted(loaded())), ahead(*a));"
+        f"map_file(Path({str(cells)!r}), Path({str(atlas)!r}), Path({str(tmp_path / 'out')!r}));"
+        "print(seen)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - our own code
+    assert done.stdout.strip() == "[[]]"
+
+
+def test_cells_that_share_a_name_end_the_run_and_nothing_is_written(
+    tmp_path: Path, files: tuple[Path, Path], small_study: SmallStudy
+) -> None:
+    adata = small_study.adata()
+    adata.obs_names = ["twin", *adata.obs_names[1:-1], "twin"]
+    adata.write_h5ad(tmp_path / "twins.h5ad")
+    with pytest.raises(InputError, match="expected each cell once, found 'twin' in rows 0 and 359"):
+        map_file(tmp_path / "twins.h5ad", files[1], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_second_run_gives_the_same_bytes_and_replaces_the_first(tmp_path: Path, files: tuple[Path, Path]) -> None:
