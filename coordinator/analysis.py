@@ -19,6 +19,7 @@ from coordinator.modules.markers import analyse_markers
 from coordinator.modules.potencies import potencies_together
 from coordinator.modules.specification import specify
 from coordinator.modules.specification_question import asked_by
+from coordinator.noise import about_noise
 from coordinator.reported import study_data_from_reports
 from coordinator.robustness import defined, remove_lead, sensitivities, survives
 from coordinator.study_data import StudyData
@@ -174,7 +175,10 @@ def analyse(data: StudyData, parameters: AnalysisParameters, *, threads: int = 2
         verdicts=tuple(answer.verdict for answer in answers),
         associations=associations,
         validation=tuple(validation),
-        warnings=(*_about_noise(data), *(warning for answer in answers for warning in answer.warnings)),
+        warnings=(
+            *about_noise(data, parameters.modules),
+            *(warning for answer in answers for warning in answer.warnings),
+        ),
         comparability=compare_arms(data, parameters.modules.comparability, parameters.endpoints, parameters.cohorts),
         specification=None
         if question is None
@@ -297,21 +301,6 @@ def _warnings(units: Units, endpoint: Endpoint) -> tuple[str, ...]:
             "association within strata"
         )
     return tuple(result)
-
-
-def _about_noise(data: StudyData) -> tuple[str, ...]:
-    """Return what noise on counts hides and what it does not (SPEC 5.13); nothing where no lot has any."""
-    if data.noise_epsilon is None:
-        return ()
-    epsilons = sorted({float(epsilon) for epsilon in data.noise_epsilon if not isnan(epsilon)})
-    noised = sum(not isnan(epsilon) for epsilon in data.noise_epsilon)
-    told = " or ".join(f"{epsilon:g}" for epsilon in epsilons)
-    about = (
-        f"The counts of {noised} of {len(data.lots)} lots bear discrete Laplace noise that their sites asked for, "
-        f"epsilon {told} a report. It hides a cell, not a donor: where one donor supplies a lot, the donor's epsilon "
-        "is about that many times the lot's cells. The reliability of shares counts it in."
-    )
-    return (about,)
 
 
 def _outside_every_cohort(data: StudyData, parameters: AnalysisParameters) -> list[ExcludedLot]:

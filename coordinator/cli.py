@@ -4,32 +4,10 @@ from pathlib import Path
 
 import click
 
-from coordinator.analyse_command import analyse_study
-from coordinator.api import Change
-from coordinator.enrich_command import enrich
-from coordinator.evidence.commands import bundle, verify
-from coordinator.network.commands import COMMANDS as NETWORK_COMMANDS
-from coordinator.plan_size_command import plan_size
-from coordinator.report.table import (
-    ASSOCIATION_COLUMNS,
-    ATTRIBUTE_COLUMNS,
-    MARKER_COLUMNS,
-    VALIDATION_COLUMNS,
-    association_rows,
-    attribute_rows,
-    comparability_lines,
-    marker_rows,
-    validation_rows,
-)
-from coordinator.signing_commands import create_key, sign_atlas_file, sign_study_file
-from coordinator.specify_command import specify
-from coordinator.table_command import analyse_tables
-from coordinator.written import REPORT_FILE, RESULTS_FILE, edition_named, headline, report_html, write_outcome
-from protocol.codec import sha256
-from protocol.plan import Alternative, Strata
-from protocol.results import ResultSet, VerdictCode
-from shared.runtime.console import CommandGroup, json_option, print_json, print_table, remark
-from shared.runtime.files import write_atomically
+from shared.runtime.console import CommandGroup, json_option, print_json
+
+# What a command works with is imported within it, and commands of other modules when they are called: --help and wrong
+# arguments answer at once.
 
 _FILE = click.Path(path_type=Path)
 
@@ -50,6 +28,8 @@ def key_group() -> None:
 @json_option
 def key_create(path: Path, as_json: bool) -> None:
     """Make a new Ed25519 key at PATH (mode 0600) and print its fingerprint."""
+    from coordinator.signing_commands import create_key  # noqa: PLC0415 - see above
+
     fingerprint = create_key(path)
     if as_json:
         print_json({"success": True, "key": str(path), "fingerprint": fingerprint})
@@ -69,6 +49,8 @@ def atlas_group() -> None:
 @json_option
 def atlas_sign(atlas: Path, key_path: Path, out: Path, as_json: bool) -> None:
     """Sign the manifest of ATLAS: its exact bytes by hash, its clusters, its size."""
+    from coordinator.signing_commands import sign_atlas_file  # noqa: PLC0415 - see above
+
     manifest = sign_atlas_file(atlas, key_path, out)
     if as_json:
         print_json({"success": True, "atlas": manifest.name, "sha256": manifest.sha256, "manifest": str(out)})
@@ -89,6 +71,8 @@ def study_group() -> None:
 @json_option
 def study_sign(draft: Path, atlas: Path, key_path: Path, out: Path, as_json: bool) -> None:
     """Sign DRAFT (study.toml). Once signed it is fixed: a changed plan is another plan."""
+    from coordinator.signing_commands import sign_study_file  # noqa: PLC0415 - see above
+
     study, digest = sign_study_file(draft, atlas, key_path, out)
     if as_json:
         print_json({"success": True, "study": study, "plan_sha256": digest, "plan": str(out)})
@@ -96,145 +80,88 @@ def study_sign(draft: Path, atlas: Path, key_path: Path, out: Path, as_json: boo
         click.echo(f"signed study {study}, plan SHA-256 {digest}")
 
 
-@main.command("analyse")
-@click.option("--plan", type=_FILE, help="The signed plan.")
-@click.option("--roster", type=_FILE, help="The signed roster: whose key is whose.")
-@click.option("--coordinator-key", type=_FILE, help="The public key (.pub) whose signatures to believe.")
-@click.option("--envelopes", type=_FILE, help="The folder of collected lot report envelopes (*.json).")
-@click.option("--counts", type=_FILE, help="Instead of a study: a table of lots by clusters (CSV).")
-@click.option("--potency", type=_FILE, help="With --counts: a table of potency values (CSV).")
-@click.option("--change", help="With --counts, whose column arm says before or after: the change of process, in words.")
-@click.option(
-    "--margin-fold", type=click.FloatRange(1, 10, min_open=True), default=1.5, show_default=True, help="With --change."
+_LOADED_WHEN_CALLED = (
+    (
+        "analyse",
+        "coordinator.analysis_commands:analyse",
+        "Correlate composition with potency: of collected envelopes, each verified, or of plain tables.",
+    ),
+    (
+        "report",
+        "coordinator.analysis_commands:report",
+        "Write the report for one reader: a site sees its own lots and aggregates, the public aggregates only.",
+    ),
+    (
+        "plan-size",
+        "coordinator.plan_size_command:plan_size",
+        "Say how many lots a study needs, or what power a given design has.",
+    ),
+    (
+        "specify",
+        "coordinator.specify_command:specify",
+        (
+            "Derive the release threshold of a share (of a cluster, or of marker-high cells) from a finished study; "
+            "sign it."
+        ),
+    ),
+    (
+        "enrich",
+        "coordinator.enrich_command:enrich",
+        "Test which gene sets hold more of a cluster's markers than chance would put there.",
+    ),
+    (
+        "bundle",
+        "coordinator.evidence.commands:bundle",
+        "Bundle the evidence of a finished study: plan, roster, reports, results, logs; an RO-Crate folder.",
+    ),
+    (
+        "verify",
+        "coordinator.evidence.commands:verify",
+        "Verify a bundle offline: every signature, every byte, and the results, computed again.",
+    ),
+    (
+        "init",
+        "coordinator.network.commands:init",
+        "Make a coordinator's folder: signing key, private certificate authority, settings, databases.",
+    ),
+    (
+        "serve",
+        "coordinator.network.commands:serve",
+        "Serve the sites until stopped: the gateway on the public address, Flower's SuperLink on loopback.",
+    ),
+    ("invite", "coordinator.network.commands:invite", "Invite SITE: write a text, good once, that the site joins by."),
+    (
+        "sites",
+        "coordinator.network.commands:sites",
+        "List who is invited and enrolled: last seen, version, atlases, key.",
+    ),
+    ("revoke", "coordinator.network.commands:revoke", "Refuse SITE from now on."),
+    (
+        "publish",
+        "coordinator.network.commands:publish",
+        "Publish STUDY, a signed plan or a draft (study.toml, signed here), with its atlas.",
+    ),
+    (
+        "collect",
+        "coordinator.network.commands:collect",
+        "Ask the sites of STUDY in rounds until all have answered, or the deadline.",
+    ),
+    (
+        "status",
+        "coordinator.network.commands:status",
+        "Show whether the service runs, and how the collection of STUDY (without: of every study) stands.",
+    ),
+    (
+        "conclude",
+        "coordinator.network.commands:conclude",
+        "Analyse what was collected of STUDY, every envelope verified anew, and write results and report.",
+    ),
+    (
+        "release-results",
+        "coordinator.network.commands:release_results",
+        "Sign the results of STUDY for each of its sites: aggregates, and of excluded lots a site's own only.",
+    ),
 )
-@click.option(
-    "--margin-reason", help="With --change: why lots within the margin count as alike; without: a placeholder."
-)
-@click.option(
-    "--limit",
-    type=click.FloatRange(0, min_open=True),
-    help="With --counts: the potency that a released lot must reach.",
-)
-@click.option("--limit-cluster", help="With --limit: whose share predicts it; without: the lead that is found.")
-@click.option("--attributes", type=_FILE, help="With --counts: a table of lot-level attributes (CSV).")
-@click.option("--shares", is_flag=True, help="With --counts: the table holds shares, not cells.")
-@click.option("--small-counts", type=click.IntRange(2), help="With --counts: counts written as minus this are hidden.")
-@click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True, max_open=True), default=0.05, show_default=True)
-@click.option(
-    "--strata", type=click.Choice([each.value for each in Strata]), default="site-and-tissue", show_default=True
-)
-@click.option(
-    "--alternative", type=click.Choice([each.value for each in Alternative]), default="two-sided", show_default=True
-)
-@click.option("--draws", type=click.IntRange(99, 1_000_000), default=9_999, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the permutations.")
-@click.option("--out", type=_FILE, required=True, help="Where results.json and report.html go.")
-@json_option
-def analyse(
-    plan: Path | None,
-    roster: Path | None,
-    coordinator_key: Path | None,
-    envelopes: Path | None,
-    counts: Path | None,
-    potency: Path | None,
-    change: str | None,
-    margin_fold: float,
-    margin_reason: str | None,
-    limit: float | None,
-    limit_cluster: str | None,
-    attributes: Path | None,
-    shares: bool,
-    small_counts: int | None,
-    alpha: float,
-    strata: str,
-    alternative: str,
-    draws: int,
-    seed: int,
-    out: Path,
-    as_json: bool,
-) -> None:
-    """Correlate composition with potency: of collected envelopes, each verified, or of plain tables.
 
-    A study's plan fixes alpha, strata, direction, draws and seed; the options of these names are for --counts. Exits
-    with 1 if the lots are too few, or too alike, to answer; results and report then say why.
-    """
-    if plan and roster and coordinator_key and envelopes and not (counts or potency or attributes):
-        outcome = analyse_study(plan, roster, coordinator_key, envelopes)
-    elif counts and potency and not (plan or roster or coordinator_key or envelopes):
-        outcome = analyse_tables(
-            counts,
-            potency,
-            alpha=alpha,
-            seed=seed,
-            draws=draws,
-            strata=Strata(strata),
-            alternative=Alternative(alternative),
-            shares=shares,
-            small_count_threshold=small_counts,
-            attributes=attributes,
-            change=None
-            if change is None
-            else Change(what=change, margin_fold=margin_fold, justification=margin_reason),
-            limit=limit,
-            limit_cluster=limit_cluster,
-        )
-    else:
-        raise click.UsageError(
-            "expected either --plan, --roster, --coordinator-key and --envelopes, or --counts and --potency"
-        )
-    write_outcome(outcome, out)
-    show_results(outcome.results, as_json=as_json)
-    remark(f"wrote {out / RESULTS_FILE} and {out / REPORT_FILE}")
-    fail_if_unanswered(outcome.results)
-
-
-@main.command("report")
-@click.option("--plan", type=_FILE, required=True, help="The signed plan.")
-@click.option("--roster", type=_FILE, required=True, help="The signed roster: whose key is whose.")
-@click.option("--coordinator-key", type=_FILE, required=True, help="The public key (.pub) whose signatures to believe.")
-@click.option("--envelopes", type=_FILE, required=True, help="The folder of collected lot report envelopes (*.json).")
-@click.option("--edition", default="coordinator", show_default=True, help="coordinator, public, or the name of a site.")
-@click.option("--out", type=_FILE, required=True, help="The page to write (HTML).")
-@json_option
-def report(
-    plan: Path, roster: Path, coordinator_key: Path, envelopes: Path, edition: str, out: Path, as_json: bool
-) -> None:
-    """Write the report for one reader: a site sees its own lots and aggregates, the public aggregates only."""
-    outcome = analyse_study(plan, roster, coordinator_key, envelopes)
-    page = report_html(outcome, edition_named(edition, outcome))
-    write_atomically(out, page)
-    if as_json:
-        written = {"report": str(out), "edition": edition, "sha256": sha256(page)}
-        print_json({"success": True, **written, **headline(outcome.results)})
-    remark(f"wrote {out}")
-
-
-for _command in (plan_size, specify, enrich, bundle, verify, *NETWORK_COMMANDS):
-    main.add_command(_command)
-
-
-def fail_if_unanswered(results: ResultSet) -> None:
-    """Exit with 1 where the data could answer for no endpoint: a script must not take a refusal for a finding."""
-    if all(verdict.code is VerdictCode.REFUSED for verdict in results.verdicts):
-        remark("error: the study cannot answer its question: " + " ".join(each.sentence for each in results.verdicts))
-        click.get_current_context().exit(1)
-
-
-def show_results(results: ResultSet, *, as_json: bool) -> None:
-    """Print the associations, what validation found, and the verdicts to stdout."""
-    if as_json:
-        print_json(results.model_dump(mode="json"))
-        return
-    print_table(results.study.title, ASSOCIATION_COLUMNS, association_rows(results))
-    if results.markers:
-        print_table("Markers", MARKER_COLUMNS, marker_rows(results))
-    if results.attributes:
-        print_table("Attributes", ATTRIBUTE_COLUMNS, attribute_rows(results))
-    if results.validation:
-        print_table("Validation", VALIDATION_COLUMNS, validation_rows(results))
-    for verdict in results.verdicts:
-        click.echo(verdict.sentence)
-    if results.specification is not None:
-        click.echo(results.specification.sentence)
-    for line in comparability_lines(results):
-        click.echo(line)
+for _command in _LOADED_WHEN_CALLED:
+    main.defer(*_command)

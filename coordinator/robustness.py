@@ -11,6 +11,7 @@ from math import nan
 
 import numpy as np
 
+from coordinator.noise import noise_of_shares
 from coordinator.study_data import FloatArray, StudyData
 from coordinator.units import Units, doubled_cells, lot_runs
 from protocol.plan import AnalysisPlan, Endpoint, Normalisation
@@ -19,7 +20,6 @@ from shared.errors import DesignError
 from shared.statistics.arrays import Tail
 from shared.statistics.association import Associations, associate
 from shared.statistics.composition import centred_log_ratios, mean_shares
-from shared.statistics.count_noise import noise_variance, share_noise_variance
 from shared.statistics.potency import Run, log_potency, log_relative_potency
 from shared.statistics.ranks import stratified_rho
 from shared.statistics.reliability import (
@@ -166,9 +166,7 @@ def _share_reliability(data: StudyData, units: Units) -> FloatArray:
     cells, totals = doubled_cells(data)
     chosen = cells[:, units.family] / np.maximum(totals, 1)[:, None]
     variance = binomial_variance(chosen, totals / 2.0)
-    if data.noise_epsilon is not None:
-        of_counts = np.array([0.0 if np.isnan(epsilon) else noise_variance(epsilon) for epsilon in data.noise_epsilon])
-        variance = variance + share_noise_variance(chosen, totals / 2.0, of_counts, cells.shape[1])
+    variance = variance + noise_of_shares(data, units.family)
     of_units = np.array([variance[members].mean(axis=0) / len(members) for members in units.lots])
     return estimated_share_reliability(units.shares, of_units, units.strata)
 

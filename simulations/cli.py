@@ -6,15 +6,7 @@ from pathlib import Path
 
 import click
 
-from protocol.plan import Profile
 from shared.runtime.console import CommandGroup, json_option, print_json, print_table, progress, remark
-from simulations.split_request import (
-    SplitRequest,
-    parse_condition,
-    parse_label,
-    parse_potency,
-    parse_reference_lots,
-)
 
 # What each command works with (scanpy, Flower) is imported within it: --help and wrong arguments answer at once.
 
@@ -77,6 +69,15 @@ def split(
     The profile `open` (exact counts) is for data that you already hold; `standard` and `strict` show what a real
     site would hide.
     """
+    from protocol.plan import Profile  # noqa: PLC0415 - as above
+    from simulations.split_request import (  # noqa: PLC0415 - as above
+        SplitRequest,
+        parse_condition,
+        parse_label,
+        parse_potency,
+        parse_reference_lots,
+    )
+
     request = SplitRequest(
         cells=cells,
         lot_column=lot_column,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from coordinator.cli import fail_if_unanswered, show_results
+from coordinator.analysis_commands import fail_if_unanswered, show_results
 from protocol.results import Parity
 from shared.runtime.console import remark
 from simulations.experiment import RunOutcome

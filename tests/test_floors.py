@@ -15,12 +15,13 @@ import pytest
 from click.testing import CliRunner
 
 from coordinator.cli import main as coordinator_main
+from shared.runtime.console import CommandGroup
 from simulations.cli import main as simulate_main
 from site_agent.cli import main as site_main
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("shared", "protocol", "site_agent", "coordinator", "simulations")
-SCRIPTS = {
+SCRIPTS: dict[str, CommandGroup] = {
     "crosslot-site": site_main,
     "crosslot-coordinator": coordinator_main,
     "crosslot-simulate": simulate_main,
@@ -102,7 +103,9 @@ def test_a_packages_init_holds_a_docstring_and_nothing_else(package: str) -> Non
 
 def commands_of(group: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
     yield above
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from commands_of(command, *above, name)
         else:
@@ -120,6 +123,28 @@ def test_every_command_answers_help_and_explains_every_option(script: str, comma
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
     assert len(result.stdout.splitlines()) > 3
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_list_of_commands_says_of_each_what_the_command_says_of_itself(script: str) -> None:
+    main = SCRIPTS[script]
+    for name, deferred in main.deferred.items():
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        assert command.name == name
+        assert click.Command(name, help=deferred.summary).get_short_help_str(500) == command.get_short_help_str(500)
+
+
+@pytest.mark.parametrize("package", ["site_agent", "coordinator", "simulations"])
+def test_help_loads_no_library_of_numbers_models_or_networks(package: str) -> None:
+    code = (
+        f"import sys; from {package}.cli import main; main(['--help'], standalone_mode=False); "
+        "heavy = {'numpy', 'pandas', 'scipy', 'pydantic', 'h5py', 'flwr', 'grpc', 'jinja2', 'rich', 'cryptography'};"
+        "print(sorted(heavy & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 - our own code
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "--help" in done.stdout
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

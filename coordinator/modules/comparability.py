@@ -8,13 +8,16 @@ Rules
    of two makers are not the before and after of each other.
 3. Suppressed counts are intervals throughout. Where only shares are known, a part without cells counts as half a cell
    in 2,000.
+4. Noise on counts is part of them; a note says what does not account for it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import log
 
 import numpy as np
 
+from coordinator.noise import noise_in_comparison
 from coordinator.study_data import FloatArray, IntArray, StudyData
 from coordinator.units import lot_runs, rows_of_cohorts, stratum_of, units_of
 from protocol.modules.comparability import Arm, ComparabilityPlan
@@ -41,6 +44,7 @@ def compare_arms(
     units = units_of_lots(compared_lots(data, rows, potency), len(data.clusters))
     criteria = plan.criteria
     findings = assess(units, data.clusters, method_checks(_evidence(data, rows, endpoint), criteria), criteria)
+    findings = replace(findings, notes=(*findings.notes, *noise_in_comparison(data, rows)))
     return ComparabilityResults(endpoint=plan.endpoint, findings=findings, ranges=_ranges(data, rows, units))
 
 

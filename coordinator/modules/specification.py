@@ -10,7 +10,8 @@ Rules
 3. A suppressed count is an interval. The threshold is the strictest of four readings: all at the middle, all low, all
    high, and those that weaken the association most; where one of them has none, there is none.
 4. How many units pass and suffice is told only where 5 units of 2 sites, or more, stay unknown to each site that reads.
-5. Fewer than 30 units, sites that differ, or a curve where a line was fitted: a threshold is then indicative only.
+5. Fewer than 30 units, sites that differ, a curve where a line was fitted, or shares of much noise: a threshold is then
+   indicative only.
 6. What is compared is what is printed: the threshold is rounded to three digits, to the stricter side.
 """
 
@@ -23,6 +24,7 @@ import numpy as np
 
 from coordinator.modules.specification_question import Question, threshold_text
 from coordinator.modules.specification_shares import LotShares, UnitShares, shares_of_cluster, shares_of_marker
+from coordinator.noise import SMALL_PART_OF_VARIANCE, noise_part_of_variance
 from coordinator.report.edition import Edition
 from coordinator.study_data import FloatArray, StudyData
 from coordinator.units import Units, rows_of_cohorts, units_of
@@ -167,7 +169,7 @@ class _Found:
             draws=RESAMPLES,
             entropy=named_seed(self.question.analysis.seed, asked.endpoint, self.shares.name, "specification"),
         )
-        doubts = self._doubts(shares)
+        doubts = self._doubts(data, shares)
         outcome = SpecificationOutcome.INDICATIVE if doubts else SpecificationOutcome.THRESHOLD
         factor = tolerance_factor(line.n) * float(shares.std(ddof=1))
         thresholds = _middle(again.thresholds)
@@ -242,7 +244,7 @@ class _Found:
             f"{self.question.asked.confidence:.0%} bound holds 0"
         )
 
-    def _doubts(self, shares: FloatArray) -> tuple[str, ...]:
+    def _doubts(self, data: StudyData, shares: FloatArray) -> tuple[str, ...]:
         units = self.units
         doubts = []
         if len(units.lots) < FEWEST_FOR_A_SPECIFICATION:
@@ -258,6 +260,13 @@ class _Found:
             )
         if p_of_curvature(shares, units.potency) < _DOUBT:
             doubts.append("log potency follows the share along a curve, not the straight line that was fitted")
+        column = self.shares.column
+        noise = 0.0 if column is None else noise_part_of_variance(data, units, column, shares)
+        if noise > SMALL_PART_OF_VARIANCE:
+            doubts.append(
+                f"noise that sites put on counts makes up {noise:.0%} of the variance of the lots' shares: the line is "
+                "too flat for a lot that is counted exactly, and neither threshold nor error rates account for it"
+            )
         return tuple(doubts)
 
     def _sentence(self, outcome: SpecificationOutcome, threshold: float, *, rises: bool) -> str:

@@ -225,7 +225,7 @@ def status(study: str | None, home_folder: Path, as_json: bool) -> None:  # noqa
 @json_option
 def conclude(study: str, out: Path, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
     """Analyse what was collected of STUDY, every envelope verified anew, and write results and report."""
-    from coordinator.cli import fail_if_unanswered, show_results  # noqa: PLC0415 - see above
+    from coordinator.analysis_commands import fail_if_unanswered, show_results  # noqa: PLC0415 - see above
     from coordinator.network.collecting import outcome_of  # noqa: PLC0415 - see above
     from coordinator.written import REPORT_FILE, RESULTS_FILE, write_outcome  # noqa: PLC0415 - see above
 
