@@ -38,7 +38,7 @@ from benchmarks.mapping_methods import ingest, logistic, symphony
 from benchmarks.symphony import symphony_python
 from shared.atlas.artefact import Atlas, to_bytes
 from shared.atlas.kernel import MappedBlock
-from shared.atlas.model import FitParameters, fit_model
+from shared.atlas.model import FitParameters
 from shared.atlas.proportions import composition
 
 MISSING_SHARES = (0.05, 0.1, 0.2, 0.4)
@@ -113,11 +113,8 @@ def coverage(fold: Fold, atlas: Atlas, mapped: MappedBlock, *, with_sampling: bo
 
 def with_many_components(fold: Fold) -> Names:
     """Return labels by our method with 50 components, which would give more of the reference away."""
-    names, codes = np.unique(fold.labels[fold.reference], return_inverse=True)
-    lots = np.unique(fold.lots[fold.reference], return_inverse=True)[1]
-    parameters = FitParameters(n_dimensions=MANY_COMPONENTS)
-    model = fit_model(fold.cells.X[fold.reference], codes, lots, parameters, n_clusters=len(names), seed=SEED)
-    labels: Names = names[model.judge(fold.cells.X[fold.query])[0].argmax(axis=1)]
+    atlas = build(fold, FitParameters(n_dimensions=MANY_COMPONENTS))
+    labels: Names = np.array(atlas.clusters)[map_with(atlas, fold).best]
     return labels
 
 

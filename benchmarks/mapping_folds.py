@@ -30,6 +30,7 @@ from shared.atlas.artefact import Atlas
 from shared.atlas.fit import Origin, fit_atlas
 from shared.atlas.genes import match_genes
 from shared.atlas.kernel import MappedBlock, map_block, prepare
+from shared.atlas.model import FitParameters
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SEED: Final = 1
@@ -94,7 +95,7 @@ def fold_named(name: str, folder: Path) -> Fold:
     return next(fold for fold in folds_of(name.split(maxsplit=1)[0], folder) if fold.name == name)
 
 
-def build(fold: Fold) -> Atlas:
+def build(fold: Fold, parameters: FitParameters | None = None) -> Atlas:
     """Return the atlas of the fold's reference, as the product builds it."""
     return fit_atlas(
         fold.cells.X[fold.reference],
@@ -104,6 +105,7 @@ def build(fold: Fold) -> Atlas:
         gene_symbols=fold.cells.var_names.astype(str).tolist(),
         origin=Origin(name="benchmark"),
         seed=SEED,
+        parameters=parameters,
     )
 
 
