@@ -103,13 +103,14 @@ def match_genes(atlas: Atlas, file_ids: Sequence[str] | None, file_symbols: Sequ
     NoGenesInCommonError
         No gene of the atlas is in the file.
     """
-    columns = [list(map(str, column)) for column in (file_ids, file_symbols) if column is not None]
+    columns = [column for column in (file_ids, file_symbols) if column is not None]
     if not columns or len({len(column) for column in columns}) != 1:
         raise InputError("genes: expected ids or symbols, one for each gene of the file")
     n_file_genes = len(columns[0])
     found = np.full(len(atlas.gene_ids), -1, dtype=np.int64)  # the file's gene for each gene of the atlas
     ambiguous = np.zeros(len(atlas.gene_ids), dtype=np.bool_)
-    by_id = _find(atlas.gene_ids, [[ensembl_id(name) for name in column] for column in columns], found, ambiguous)
+    identifiers = [list(map(ensembl_id, column)) for column in columns] if any(atlas.gene_ids) else []
+    by_id = _find(atlas.gene_ids, identifiers, found, ambiguous)
     by_symbol = _find(atlas.gene_symbols, columns, found, ambiguous)
     if by_id + by_symbol < _FEW * len(found):
         _refuse_another_species(atlas, columns)
@@ -136,9 +137,9 @@ def _find(
     names = {name for name in wanted if name}
     for column in columns:
         places: dict[str, list[int]] = {}
-        for place, name in enumerate(column):
-            if name in names:  # most of a file's genes are not the atlas's
-                places.setdefault(name, []).append(place)
+        known = names.intersection(column)
+        for place in [place for place, name in enumerate(column) if name in known] if known else ():
+            places.setdefault(column[place], []).append(place)
         for gene, name in enumerate(wanted):
             if found[gene] >= 0 or ambiguous[gene] or name not in places:
                 continue

@@ -205,9 +205,11 @@ def _as_texts(values: NDArray[Any], path: Path, part: str) -> list[str]:
     """Return values as text: strings decoded, whole numbers without a decimal point."""
     if values.ndim != 1:
         raise damaged(path, part, f"expected one column, found shape {values.shape}")
+    items = values.tolist()
     with naming_damage(path, part):
-        texts = [_text(value) for value in values.tolist()]
-    if any(len(text) > MAXIMUM_TEXT_BYTES for text in texts):
+        # Names are bytes nearly always, and a file has as many as cells.
+        texts = list(map(bytes.decode, items)) if set(map(type, items)) == {bytes} else list(map(_text, items))
+    if max(map(len, texts), default=0) > MAXIMUM_TEXT_BYTES:
         raise damaged(path, part, f"a name is longer than {MAXIMUM_TEXT_BYTES} characters")
     return texts
 

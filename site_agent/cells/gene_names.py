@@ -79,7 +79,8 @@ def looks_like_identifiers(names: Sequence[str]) -> bool:
     >>> looks_like_identifiers(["ENSG00000169245.5", "ENSMUSG00000034855", "CXCL10"])
     True
     """
-    return 2 * sum(name.startswith("ENS") and _ENSEMBL.match(name) is not None for name in names) > len(names)
+    likely = [name for name in names if name.startswith("ENS")]
+    return 2 * len(likely) > len(names) and 2 * sum(map(bool, map(_ENSEMBL.match, likely))) > len(names)
 
 
 def gene_names(path: Path, part: str, index: Sequence[str], columns: Mapping[str, Sequence[str]]) -> GeneNames:
@@ -119,4 +120,6 @@ def gene_names(path: Path, part: str, index: Sequence[str], columns: Mapping[str
 
 
 def _repeated(names: Sequence[str]) -> list[str]:
+    if len(set(names)) == len(names):
+        return []
     return [name for name, count in Counter(names).items() if count > 1]

@@ -3,8 +3,8 @@
 Rules:
 
 1. Both are local: nothing here is meant to leave. They appear together and whole, or not at all.
-2. What writing needs (the libraries, the cells' names) can be made ready while cells are mapped, by ``read_names``.
-   Names are then held packed: some 5 bytes a cell.
+2. What writing needs (the libraries, the cells' names) is made ready while cells are mapped, by ``keep_names``: on
+   disk, in the folder that is to appear, so that memory does not grow with the names.
 """
 
 import os
@@ -25,6 +25,7 @@ from site_agent.cells.mapping import UNASSIGNED_NAME, CellMapping
 CELLS_FILE = "cells.parquet"
 SUMMARY_FILE = "summary.json"
 
+_NAMES_FILE = "names.arrows"
 _CELLS_PER_GROUP = 2**14
 
 _Share = Annotated[float, Within(ge=0, le=1)]
@@ -195,8 +196,10 @@ def _nullable(values: NDArray[np.float64]) -> list[float | None]:
     return [value if np.isfinite(value) else None for value in values.tolist()]
 
 
-def read_names(rows: NDArray[np.int64] | None, n_cells: int, cell_names: Callable[[int, int], list[str]]) -> Any:  # noqa: ANN401 - pyarrow ships no types
-    """Return the names of a file's cells, or of its ``rows``, packed for ``write_mapping``.
+def keep_names(
+    folder: Path, rows: NDArray[np.int64] | None, n_cells: int, cell_names: Callable[[int, int], list[str]]
+) -> None:
+    """Keep the names of a file's cells, or of its ``rows``, in the folder until ``write_mapping`` takes them.
 
     Parameters
     ----------
@@ -206,34 +209,25 @@ def read_names(rows: NDArray[np.int64] | None, n_cells: int, cell_names: Callabl
         As ``CellSource.cell_names``.
     """
     pa, _ = load_arrow()
-    packed = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-    with pa.ipc.new_stream(packed, pa.schema([("cell", pa.string())]), options=options) as writer:
+    schema = pa.schema([("cell", pa.string())])
+    with pa.OSFile(str(folder / _NAMES_FILE), "wb") as file, pa.ipc.new_stream(file, schema, options=options) as kept:
         for piece in _groups(n_cells if rows is None else rows.size):
             names = _text_array(pa, _names(rows, piece, cell_names))
-            writer.write_batch(pa.RecordBatch.from_arrays([names], names=["cell"]))
-    return packed.getvalue()
+            kept.write_batch(pa.RecordBatch.from_arrays([names], names=["cell"]))
+    load_json()
 
 
-def write_mapping(folder: Path, lot: LotMapping, summary: MappingSummary, names: Any) -> None:  # noqa: ANN401 - pyarrow ships no types
-    """Write both files into an existing folder (``shared.runtime.files.appearing_whole`` makes it appear whole).
-
-    Parameters
-    ----------
-    names
-        Of the mapped cells, as ``read_names`` packed them.
-    """
-    # By this library because the text of a number is part of the format; loaded where one is written.
-    from pydantic_core import to_json  # noqa: PLC0415 - as above
-
-    write_cells(folder / CELLS_FILE, lot, names)
-    (folder / SUMMARY_FILE).write_bytes(to_json(summary.to_fields(), indent=2) + b"\n")
+def write_mapping(folder: Path, lot: LotMapping, summary: MappingSummary) -> None:
+    """Write both files into the folder where ``keep_names`` kept the names of the mapped cells."""
+    write_cells(folder, lot)
+    (folder / SUMMARY_FILE).write_bytes(load_json()(summary.to_fields(), indent=2) + b"\n")
 
 
-def write_cells(path: Path, lot: LotMapping, names: Any) -> None:  # noqa: ANN401 - pyarrow ships no types
+def write_cells(folder: Path, lot: LotMapping) -> None:
     """Write one row a mapped cell: name, cluster, confidence, energy, and whether QC kept it.
 
-    In row groups, so that a million names are never held at once.
+    In row groups, so that a million names are never held at once. The names that were kept are removed.
     """
     give_back_memory()
     pa, pq = load_arrow()
@@ -248,10 +242,11 @@ def write_cells(path: Path, lot: LotMapping, names: Any) -> None:  # noqa: ANN40
         ]
     )
     with (
-        pa.ipc.open_stream(names) as packed,
-        pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["cluster"]) as writer,
+        pa.OSFile(str(folder / _NAMES_FILE)) as file,
+        pa.ipc.open_stream(file) as kept,
+        pq.ParquetWriter(folder / CELLS_FILE, schema, compression="zstd", use_dictionary=["cluster"]) as writer,
     ):
-        for piece, named in zip(_groups(mapping.n_cells), packed, strict=True):
+        for piece, named in zip(_groups(mapping.n_cells), kept, strict=True):
             n = piece.stop - piece.start
             passed = np.packbits(lot.kept[piece], bitorder="little")
             columns = [
@@ -262,6 +257,7 @@ def write_cells(path: Path, lot: LotMapping, names: Any) -> None:  # noqa: ANN40
                 pa.Array.from_buffers(pa.bool_(), n, [None, pa.py_buffer(passed)]),
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+    (folder / _NAMES_FILE).unlink()
 
 
 def _groups(n_cells: int) -> Iterator[slice]:
@@ -276,6 +272,13 @@ def load_arrow() -> tuple[Any, Any]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - as above
 
     return pa, pq
+
+
+def load_json() -> Callable[..., bytes]:
+    """Return what writes JSON here: this library, because the text of a number is part of the format."""
+    from pydantic_core import to_json  # noqa: PLC0415 - loaded where it is needed
+
+    return to_json
 
 
 def _names(rows: NDArray[np.int64] | None, piece: slice, cell_names: Callable[[int, int], list[str]]) -> list[str]:

@@ -140,7 +140,7 @@ def medians(cells: CellQuality) -> QualityMedians:
         return QualityMedians(counts=None, genes=None, mitochondrial_share=None, features=features)
     share = None
     if cells.mitochondrial_counts is not None:
-        share = float(np.median(cells.mitochondrial_counts / cells.total_counts))
+        share = float(np.median(cells.mitochondrial_counts / cells.total_counts, overwrite_input=True))
     return QualityMedians(
         counts=float(np.median(cells.total_counts)), genes=float(np.median(cells.n_genes)), mitochondrial_share=share
     )
