@@ -1,5 +1,6 @@
 """The compiled kernel beside plain numpy, for tables of every width, and with whatever a block may hold."""
 
+import hashlib
 import math
 from typing import Any
 
@@ -82,6 +83,53 @@ def test_every_width_gives_the_bits_of_plain_numpy(seed: int, d: int, n_clusters
     for row in range(5):
         run = slice(indptr[row], indptr[row + 1])
         np.testing.assert_array_equal(wide.latent[row], latent_by_numpy(tables, indices[run], counts[run]))
+
+
+def even(n: int, stream: int) -> NDArray[np.float64]:
+    """Return n numbers spread over 0..1, by SplitMix64: integers only, so that no library's next version changes one."""
+    x = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(stream << 40)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (x >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+@pytest.mark.parametrize("is_wide", [True, False])
+def test_every_machine_gives_these_bits(*, is_wide: bool) -> None:
+    """Made on x86-64 by gcc 12. The C, compiled by clang for aarch64 and run under emulation on these arrays, gave them too."""
+    d, n_clusters, n_genes, n_file_genes, n = 23, 9, 300, 2_000, 400
+    slots = np.zeros(n_file_genes, dtype=np.int32)
+    slots[np.argsort(even(n_file_genes, 1))[:n_genes]] = np.arange(1, n_genes + 1)
+    slots[even(n_file_genes, 2) < 0.05] |= MITOCHONDRIAL
+    weights = np.zeros((n_genes, 24), dtype=np.float32)
+    weights[:, :d] = np.floor(even(n_genes * d, 3).reshape(n_genes, d) * 2000 - 1000) / 4096
+    tables = KernelTables(
+        slots=slots,
+        has_slot=(slots != 0).astype(np.uint8),
+        weights=weights,
+        offset=np.floor(even(d, 4) * 2**20) / 2**18,
+        caps=np.floor(2**18 + even(n_genes, 5) * 2**20) / LOG_GRID,
+        coefficients=even(d * n_clusters, 6).reshape(d, n_clusters) - 0.5,
+        intercepts=even(n_clusters, 7),
+        thresholds=even(n_clusters, 8),
+        means=even(n_clusters * d, 9).reshape(n_clusters, d) - 0.5,
+        inverse_spreads=0.5 + even(n_clusters * d, 10).reshape(n_clusters, d),
+        inverse_temperature=0.7,
+        novelty_settings=(4.0, 0.8, 0.5, 0.5),
+        target_sum=1e4,
+    )
+    present = even(n * n_file_genes, 11).reshape(n, n_file_genes) < even(n, 12)[:, None] * 0.2
+    indptr = np.concatenate(([0], np.cumsum(present.sum(axis=1)))).astype(np.int64)
+    indices = np.nonzero(present)[1].astype(np.int32)
+    counts = np.floor(1 / (even(indices.size, 13) + 1e-6)).astype(np.float32)
+    found = map_block(tables, indptr, indices, counts, with_latent=True, is_wide=is_wide)
+    digest = hashlib.sha256(b"".join(getattr(found, name).tobytes() for name in FIELDS)).hexdigest()
+    assert digest == "5df4ff1a9c7ba968779a2d06e9981c28b9f4c22eb92288b72b9645a53a9dbf7d"
+    values = even(100_000, 14)
+    sums = [f(x).hex() for x in values.tolist() for f in (lambda x: log1p(x * 1e5), lambda x: exp(-x * 50))]
+    assert (
+        hashlib.sha256("".join(sums).encode()).hexdigest()
+        == "0c58457fd0f8edcbe99113672f7333d6d617c0a2c4a525d998c25929d42aaad0"
+    )
 
 
 def outcome(tables: KernelTables, indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any]) -> MappedBlock:
