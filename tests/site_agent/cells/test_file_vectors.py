@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,12 @@ def test_a_part_beyond_the_vector_is_refused(tmp_path: Path) -> None:
         for start, stop in ((-1, 3), (3, 11), (5, 4)):
             with pytest.raises(InternalError):
                 vector.read(start, stop)
+
+
+def test_what_the_system_says_of_a_read_that_fails_is_passed_on(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5", counts(10, "f4"), "one run", 0)
+    with opened(tmp_path / "a.h5") as vector:
+        assert isinstance(vector, FileVector)
+        closed = replace(vector, descriptor=-1)
+        with pytest.raises(InputError, match="cannot be read: Bad file descriptor"):
+            closed.read(0, 10)
