@@ -4,6 +4,7 @@ The scout is set to the file before anything else is loaded, so that both proces
 """
 
 import gc
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,19 +37,28 @@ def read_atlas(path: Path) -> "tuple[Atlas, str]":
     return from_bytes(data), sha256(data)
 
 
+_SWITCH_SECONDS = 0.0005
+
+
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the collector of cycles still: what loading libraries makes lives on, and every pass would visit it."""
-    was_enabled = gc.isenabled()
+def _undisturbed() -> Iterator[None]:
+    """Keep the interpreter out of the way of a run.
+
+    What loading libraries makes lives on, and every pass of the collector of cycles would visit it. And a thread that
+    has mapped its block, in about a millisecond, would wait five for the interpreter while another reads names.
+    """
+    was_enabled, interval = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
+    sys.setswitchinterval(min(interval, _SWITCH_SECONDS))
     try:
         yield
     finally:
+        sys.setswitchinterval(interval)
         if was_enabled:
             gc.enable()
 
 
-@_uncollected()
+@_undisturbed()
 def map_file(
     cells: Path,
     atlas: Path,

@@ -1,5 +1,6 @@
 """``crosslot-site map``: two files that appear whole, and an h5ad that no failure can lose."""
 
+import gc
 import json
 import os
 import subprocess
@@ -154,3 +155,11 @@ def test_failed_annotation_loses_nothing(
         map_file(cells, atlas, tmp_path / "out", annotate=True)
     assert cells.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.atlas", "a.h5ad"]
+
+
+def test_the_interpreter_is_left_as_it_was(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    before = gc.isenabled(), sys.getswitchinterval()
+    map_file(*files, tmp_path / "out")
+    with pytest.raises(InputError):
+        map_file(*files, tmp_path / "new", layer="nowhere")
+    assert (gc.isenabled(), sys.getswitchinterval()) == before
