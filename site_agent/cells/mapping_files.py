@@ -9,6 +9,7 @@ Rules:
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from protocol.cell_limits import CellLimits, PlainLimits
 from shared.records import Record, Within
+from shared.runtime.files import cannot_write
 from site_agent.cells.allocation import give_back_memory
 from site_agent.cells.diagnostics import LotDiagnostics
 from site_agent.cells.lot_mapping import LotMapping
@@ -207,11 +209,20 @@ def keep_names(
         Rising; None: all ``n_cells``.
     cell_names : callable
         As ``CellSource.cell_names``.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written; NoRoomError where the disk is full.
     """
     pa, _ = load_arrow()
     options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
     schema = pa.schema([("cell", pa.string())])
-    with pa.OSFile(str(folder / _NAMES_FILE), "wb") as file, pa.ipc.new_stream(file, schema, options=options) as kept:
+    with (
+        _telling_full_disk(folder),
+        pa.OSFile(str(folder / _NAMES_FILE), "wb") as file,
+        pa.ipc.new_stream(file, schema, options=options) as kept,
+    ):
         for piece in _groups(n_cells if rows is None else rows.size):
             names = _text_array(pa, _names(rows, piece, cell_names))
             kept.write_batch(pa.RecordBatch.from_arrays([names], names=["cell"]))
@@ -219,9 +230,16 @@ def keep_names(
 
 
 def write_mapping(folder: Path, lot: LotMapping, summary: MappingSummary) -> None:
-    """Write both files into the folder where ``keep_names`` kept the names of the mapped cells."""
-    write_cells(folder, lot)
-    (folder / SUMMARY_FILE).write_bytes(load_json()(summary.to_fields(), indent=2) + b"\n")
+    """Write both files into the folder where ``keep_names`` kept the names of the mapped cells.
+
+    Raises
+    ------
+    InputError
+        As ``keep_names``.
+    """
+    with _telling_full_disk(folder):
+        write_cells(folder, lot)
+        (folder / SUMMARY_FILE).write_bytes(load_json()(summary.to_fields(), indent=2) + b"\n")
 
 
 def write_cells(folder: Path, lot: LotMapping) -> None:
@@ -258,6 +276,14 @@ def write_cells(folder: Path, lot: LotMapping) -> None:
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
     (folder / _NAMES_FILE).unlink()
+
+
+@contextmanager
+def _telling_full_disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(folder.parent, error) from error
 
 
 def _groups(n_cells: int) -> Iterator[slice]:

@@ -157,6 +157,21 @@ def test_failed_annotation_loses_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.atlas", "a.h5ad"]
 
 
+def test_a_full_disk_is_told_as_one_and_nothing_is_left(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    cells, atlas = files
+    code = (
+        "import resource; from pathlib import Path; from shared.errors import NoRoomError;"
+        "from site_agent.cells.map_command import map_file;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"  # a file of more bytes is told as a full disk is
+        f"try: map_file(Path({str(cells)!r}), Path({str(atlas)!r}), Path({str(tmp_path / 'made' / 'out')!r}))\n"
+        "except NoRoomError as error: print(error)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)  # noqa: S603 - our own code
+    assert "disk-full: cannot write" in done.stdout
+    assert not (tmp_path / "made").exists()
+
+
 def test_the_interpreter_is_left_as_it_was(tmp_path: Path, files: tuple[Path, Path]) -> None:
     before = gc.isenabled(), sys.getswitchinterval()
     map_file(*files, tmp_path / "out")
