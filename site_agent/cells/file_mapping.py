@@ -24,7 +24,8 @@ from site_agent.cells.diagnostics import diagnose
 from site_agent.cells.lot_mapping import diagnosed_of_one_lot, summarise_lot
 from site_agent.cells.map_command import read_atlas
 from site_agent.cells.mapping import Progress, map_source
-from site_agent.cells.mapping_files import SUMMARY_FILE, MappingSummary, keep_names, summary_of, write_mapping
+from site_agent.cells.mapping_files import SUMMARY_FILE, keep_names, write_mapping
+from site_agent.cells.mapping_summary import MappingSummary, summary_of
 from site_agent.cells.reading import open_cells
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shared.atlas.artefact import Atlas
     from site_agent.cells.lots import CellFilter
     from site_agent.cells.mapping import Progress
-    from site_agent.cells.mapping_files import MappingSummary
+    from site_agent.cells.mapping_summary import MappingSummary
 
 
 def read_atlas(path: Path) -> "tuple[Atlas, str]":

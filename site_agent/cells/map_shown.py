@@ -1,6 +1,6 @@
 """A mapping as a person sees it in the terminal."""
 
-from site_agent.cells.mapping_files import MappingSummary
+from site_agent.cells.mapping_summary import MappingSummary
 
 CLUSTER_COLUMNS = ("cluster", "cells", "share")
 
