@@ -18,6 +18,7 @@ memory is compared over the numbers of cells asked for.
 # ruff: noqa: PLC0415 - a measuring process loads what it measures, and nothing else
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -164,9 +165,16 @@ def run_one(method: str, file: Path, atlas: Path) -> None:
     begin = time.perf_counter()
     METHODS[method](file, atlas)
     seconds = time.perf_counter() - begin
-    children = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
-    beside = sum(_peak(pid) for pid in children)
-    print(json.dumps({"seconds": seconds, "peak": _peak("self"), "beside": beside}))
+    print(json.dumps({"seconds": seconds, "peak": _peak("self"), "beside": sum(map(_peak, _children()))}))
+
+
+def _children() -> list[str]:
+    """Return the processes that this one's threads started and that still run."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # the thread has ended since
+            found += (task / "children").read_text(encoding="ascii").split()
+    return found
 
 
 def _peak(process: str) -> float:
