@@ -8,10 +8,11 @@ from decimal import Decimal
 from random import Random
 from typing import Final
 
-from protocol.codec import decode, sha256
+from protocol.codec import decode, encode, sha256
 from protocol.envelopes import PAYLOAD_LIMITS, PayloadType
 from protocol.exchange import Ask, Reply
 from protocol.identifiers import Pseudonym, Sha256, SiteId, StudyId
+from protocol.modules.asked import Modules
 from protocol.plan import StudyPlan
 from protocol.policy import EffectiveRules, SitePolicy, effective, write_policy
 from protocol.pseudonyms import NameKind, pseudonym
@@ -29,6 +30,7 @@ from site_agent.release.site_records import MemoryRecords
 from site_agent.release.summaries import MappedLot, provenance_of, summarise
 from site_agent.release.verdicts import Outcome, warnings_sha256
 from site_agent.release.withheld_clusters import withhold_clusters
+from tests.request_modules import EVERY_MODULE, arm_of, attributes_of, moments_of
 from tests.study_parts import (
     COORDINATOR,
     KYOTO,
@@ -48,13 +50,16 @@ ATLASES: Final = (Sha256("a" * 64), Sha256("b" * 64))
 LOTS: Final = ("BM-01", "BM-02")
 
 
-def _plan(study: StudyId, atlas: Sha256) -> StudyPlan:
+def _plan(study: StudyId, atlas: Sha256, modules: Modules) -> StudyPlan:
     plan = make_plan(study=study, sites=(KYOTO, SiteId("leiden")))
-    return plan.model_copy(update={"atlas": plan.atlas.model_copy(update={"sha256": atlas})})
+    return plan.model_copy(update={"atlas": plan.atlas.model_copy(update={"sha256": atlas}), "modules": modules})
 
 
-PLANS: Final = [_plan(study, atlas) for study in STUDIES for atlas in ATLASES]
+PLANS: Final = [
+    _plan(study, atlas, modules) for modules in (Modules(), EVERY_MODULE) for study in STUDIES for atlas in ATLASES
+]
 ENVELOPES: Final = [signed(plan, PayloadType.STUDY_PLAN) for plan in PLANS]
+_PLAN_OF: Final = {sha256(encode(plan)): plan for plan in PLANS}
 _Parts = tuple[int, int, int, int]
 
 
@@ -116,6 +121,9 @@ class World:
 
     def _offer(self, lot: str, cells: Cells, which: int, rules: EffectiveRules) -> Offer:
         parts = cells.parts[which]
+        moments, high = None, None
+        if rules.plan.modules.markers is not None:
+            moments, high = moments_of(lot, ATLASES[which], parts)
         mapped = MappedLot(
             counts=parts[:3],
             unassigned=parts[3],
@@ -124,11 +132,21 @@ class World:
             median_genes=2_210.5,
             median_mitochondrial_share=0.041,
             gene_coverage=0.98 - 0.1 * which,
+            moments=moments,
+            high_cells=high,
         )
-        described = ALot(lot=lot, donor=f"donor of {lot}")
+        described = ALot(lot=lot, donor=f"donor of {lot}", arm=arm_of(lot))
         software = Software(crosslot="0.1.0", mapper="fake/1")
         counted, made_of = self.noise.noised(mapped, provenance_of(mapped, described, SECRET), rules, SECRET)
-        report = summarise(counted, described, [AMeasurement()], rules=rules, secret=SECRET, software=software)
+        report = summarise(
+            counted,
+            described,
+            [AMeasurement()],
+            rules=rules,
+            secret=SECRET,
+            software=software,
+            attributes=attributes_of(lot),
+        )
         return Offer(report=report, provenance=made_of)
 
     def ask(self, which: int) -> None:
@@ -193,7 +211,8 @@ class World:
                 self.airlock.refuse(held.payload_sha256, by="A", at=NOW, key=STEWARD, reason="no")
                 continue
             reason = "I know" if how == "approve with a reason" else None
-            plan = next(plan for plan in PLANS if plan.study == held.study and self._is_of(held.report, plan))
+            if not self._allows(plan := _PLAN_OF[held.report.plan_sha256]):
+                continue
             earlier = self.airlock.earlier(held.report, held.provenance)
             standing = self.noise.standing(held.provenance)
             verdicts = judge(held.report, self.rules(plan), lots_offered=len(LOTS), earlier=earlier, noise=standing)
@@ -202,12 +221,13 @@ class World:
             seen = warnings_sha256(verdicts)
             self.airlock.approve(held.payload_sha256, by="A", at=NOW, key=STEWARD, reason=reason, warnings_sha256=seen)
 
-    def _is_of(self, report: LotReport, plan: StudyPlan) -> bool:
-        return report.plan_sha256 == self.rules(plan).plan_sha256
+    def _allows(self, plan: StudyPlan) -> bool:
+        return plan.modules.names <= set(self.policy.allowed_modules)
 
     def withhold(self, cluster: int) -> None:
         for held in list(self.airlock.held().values()):
-            plan = next(plan for plan in PLANS if self._is_of(held.report, plan))
+            if not self._allows(plan := _PLAN_OF[held.report.plan_sha256]):
+                continue
             report = withhold_clusters(held.report, {cluster}, self.rules(plan))
             try:
                 self.airlock.withhold(held.payload_sha256, report, frozenset({cluster}), by="A", at=NOW, key=STEWARD)

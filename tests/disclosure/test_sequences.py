@@ -1,9 +1,10 @@
 """Random sequences of requests to one site: whatever is asked, in whatever order, nothing hidden can be worked out.
 
 A sequence draws a site's lots with their true counts under two atlases, and then acts: the coordinator asks in one of
-two studies under one of two atlases, the site changes its policy, a lot gains cells, the steward withholds clusters,
-approves with or without a reason, or refuses. A policy may ask for noise: what nothing may give back is then the counts
-as they were drawn, and all draws of a lot that left keep to its budget. An adversary keeps every byte that leaves.
+two studies under one of two atlases, with every module or with none, the site changes its policy, a lot gains cells,
+the steward withholds clusters, approves with or without a reason, or refuses. A policy may ask for noise: what nothing
+may give back is then the counts as they were drawn, no moment leaves, and all draws of a lot that left keep to its
+budget. An adversary keeps every byte that leaves.
 ``CROSSLOT_SEQUENCES`` sets how many sequences are drawn: 1,000 where it is not set, 50,000 in the nightly run. They are
 drawn in shares, so that processes can divide them and each share that is done shows; ``CROSSLOT_SEED`` makes the draw
 one that can be had again.
@@ -21,10 +22,12 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from protocol.identifiers import Sha256
 from protocol.ledger import LedgerEvent
+from protocol.modules.names import ModuleName
 from protocol.plan import Profile
 from protocol.policy import NoisePolicy, PolicyThresholds, SitePolicy
 from site_agent.release.decisions import State
 from site_agent.release.suppression import CountTable, hidden_below, implied_bounds, named_parts, table_of
+from tests.request_modules import HIGH, arm_of, values_in
 from tests.request_world import LOTS, PLANS, STUDIES, Cells, Released, World
 from tests.study_parts import (
     COORDINATOR,
@@ -69,6 +72,7 @@ def some_policy(draw: st.DrawFn) -> SitePolicy:
         allowed_studies=STUDIES,
         allowed_coordinators=(COORDINATOR.fingerprint,),
         auto_approve=STUDIES if draw(st.booleans()) else (),
+        allowed_modules=draw(st.sampled_from([tuple(ModuleName), tuple(ModuleName), ()])),
         thresholds=PolicyThresholds(
             minimum_cells_per_lot=draw(st.sampled_from([1, 50])),
             small_count_threshold=draw(st.sampled_from([None, 0, 2, 5, 10, 13])),
@@ -80,7 +84,9 @@ def some_policy(draw: st.DrawFn) -> SitePolicy:
 
 HOW: Final = st.sampled_from(["approve with a reason", "approve with a reason", "approve", "refuse"])
 CHANGE: Final = st.one_of(st.none(), st.tuples(st.sampled_from(LOTS), st.integers(0, 3), st.integers(1, 12)))
-ROUND = st.tuples(st.just("round"), CHANGE, st.integers(0, len(PLANS) - 1), HOW)
+# Often the two studies that ask for every module under one atlas: only there moments leave twice.
+PLAN = st.one_of(st.integers(0, len(PLANS) - 1), st.sampled_from([4, 6]))
+ROUND = st.tuples(st.just("round"), CHANGE, PLAN, HOW)
 STEP = st.one_of(
     ROUND,
     ROUND,
@@ -102,6 +108,9 @@ def _check(world: World, draw_part: Callable[[int], int]) -> None:
             if not any(each.warned for each in same):
                 _check_nothing_is_narrowed(same, draw_part)
         _check_differences(of_lot)
+        _check_one_set_of_cells(of_lot)
+    for each in world.released:
+        _check_modules(each)
     _check_written_down(world)
 
 
@@ -139,6 +148,47 @@ def _check_differences(of_lot: Sequence[Released]) -> None:
             for (low, high), (old_low, old_high) in pairs:
                 if low == high and old_low == old_high:
                     assert not 0 < abs(low - old_low) < threshold
+
+
+def _check_one_set_of_cells(of_lot: Sequence[Released]) -> None:
+    telling = [each for each in of_lot if each.report.markers and any(c.cells for c in each.report.markers.clusters)]
+    assert len({(id(each.cells), each.report.atlas_sha256) for each in telling}) <= 1
+
+
+def _check_modules(released: Released) -> None:
+    """Check what left beside counts: only what the plan asks for, and no moment of few cells or of a hidden count."""
+    report, asked = released.report, released.rules.plan.modules
+    if not asked.names:
+        assert (report.markers, report.attributes, report.arm) == (None, (), None)
+        return
+    assert report.arm is arm_of(released.lot)
+    assert [(each.value, each.below_detection) for each in report.attributes] == [
+        (None, True) if released.lot == LOTS[0] else (812.3, False)
+    ]
+    if report.markers is None:
+        assert released.draw is not None  # exact numbers of cells would undo the noise
+        return
+    assert released.draw is None
+    fewest = max(released.rules.small_count.value, 10)
+    values = [values_in(released.lot, report.atlas_sha256, *each) for each in enumerate(released.parts)]
+    for sent, part in zip(report.markers.clusters, report.counts, strict=True):
+        if not sent.cells:
+            assert not any(each is not None for each in (*sent.mean, *sent.m2, *sent.sum_expm1, *sent.nonzero))
+            continue
+        assert (part.low, part.high) == (sent.cells, sent.cells)
+        assert sent.cells >= 20
+        for gene, own in enumerate(values[sent.cluster].T):
+            expressing = int((own > 0).sum())
+            if 0 < expressing < fewest:
+                assert (sent.mean[gene], sent.m2[gene], sent.sum_expm1[gene], sent.nonzero[gene]) == (None,) * 4
+            else:
+                assert sent.mean[gene] == pytest.approx(own.mean(), rel=1e-8)
+                assert (sent.nonzero[gene] is None) == (0 < sent.cells - expressing < fewest)
+    whole = np.concatenate(values)
+    for told, own in zip(report.markers.high_cells, (values[0][:, 0], whole[:, 1]), strict=True):
+        high = int((own >= HIGH).sum())
+        assert told.low <= high <= told.high
+        assert told.low != told.high or not 0 < told.low < fewest
 
 
 def _check_written_down(world: World) -> None:
@@ -221,6 +271,28 @@ def test_no_sequence_of_requests_gives_back_what_was_hidden(share: int) -> None:
     if SEED is not None:
         run = seed(int(SEED) + share)(run)
     run()
+
+
+@pytest.mark.parametrize("changed", [None, (LOTS[0], 0, 1)])
+@pytest.mark.parametrize("second", [4, 5, 6, 7])
+def test_a_lot_whose_cells_changed_between_two_requests_for_moments_sends_them_once(
+    second: int, changed: tuple[str, int, int] | None
+) -> None:
+    parts = (400, 300, 60, 30)
+    no_sequence_gives_back_what_was_hidden(
+        cells=(Cells(version=0, parts=(parts, parts)), Cells(version=0, parts=(parts, parts))),
+        policy=SitePolicy(
+            version=1,
+            site=KYOTO,
+            profile=Profile.OPEN,
+            allowed_studies=STUDIES,
+            allowed_coordinators=(COORDINATOR.fingerprint,),
+            allowed_modules=tuple(ModuleName),
+            thresholds=PolicyThresholds(minimum_cells_per_lot=1, minimum_lots_per_site=1),
+        ),
+        steps=[("round", None, 4, "approve with a reason"), ("round", changed, second, "approve with a reason")],
+        choice=0,
+    )
 
 
 def test_a_cluster_withheld_in_one_study_and_shown_in_another_waits_for_who_has_seen_the_warning() -> None:
