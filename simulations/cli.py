@@ -37,6 +37,7 @@ def main() -> None:
 @click.option("--minimum-cells", type=click.IntRange(1), help="Lower the sites' own minimum of cells a lot, openly.")
 @click.option("--noise", type=click.FloatRange(0.001, 10), help="Epsilon of the noise that the sites put on counts.")
 @click.option("--control", metavar="COL=VALUE", help="The cells are morphology: which are of control wells.")
+@click.option("--layer", help="The layer that holds the counts, or raw; without: X.")
 @click.option("--sites", type=click.IntRange(1, 1_000), required=True, help="How many sites the lots are dealt to.")
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the atlas, permutations and keys."
@@ -59,6 +60,7 @@ def split(
     minimum_cells: int | None,
     noise: float | None,
     control: str | None,
+    layer: str | None,
     sites: int,
     seed: int,
     out: Path,
@@ -97,6 +99,7 @@ def split(
         minimum_cells=minimum_cells,
         noise_epsilon=noise,
         control=None if control is None else parse_condition(control),
+        layer=layer,
     )
     from simulations.study_folder import split_study  # noqa: PLC0415 - imports scanpy
 

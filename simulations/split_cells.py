@@ -13,6 +13,7 @@ from simulations.split_request import SplitRequest, parse_label
 from site_agent.cells.lot_files import require_sound_files
 
 NOT_STATED = "not stated"
+_RAW = "raw"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,16 +112,31 @@ def _read(request: SplitRequest) -> anndata.AnnData:
     if not request.cells.is_file():
         raise InputError(f"{request.cells}: expected an h5ad file, found no file", hint="check the path")
     if request.control is None:
-        require_sound_files([request.cells])  # counts
+        require_sound_files([request.cells], request.layer)  # counts
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Variable names are not unique")  # identifiers may tell them apart
-            return anndata.read_h5ad(request.cells)
+            return _with_layer_as_x(request, anndata.read_h5ad(request.cells))
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(
             f"{request.cells}: expected an h5ad file, cannot read it: {type(error).__name__}: {error}",
             hint="is it an AnnData file written by anndata or scanpy?",
         ) from error
+
+
+def _with_layer_as_x(request: SplitRequest, cells: anndata.AnnData) -> anndata.AnnData:
+    """Return the cells with the chosen matrix as X: the sites' files hold that one, and need not name it."""
+    if request.layer is None:
+        return cells
+    if request.layer == _RAW and _RAW not in cells.layers and cells.raw is not None:
+        raw = cells.raw
+        return anndata.AnnData(raw.X, obs=cells.obs, var=raw.var)
+    if request.layer not in cells.layers:
+        there = ", ".join(cells.layers) or "none"
+        raise InputError(f"{request.cells}: expected a layer {request.layer!r}, found: {there}")
+    return anndata.AnnData(cells.layers[request.layer], obs=cells.obs, var=cells.var)
 
 
 def _single(

@@ -61,6 +61,7 @@ class SplitRequest:
     minimum_cells: int | None = None  # None: the profile's
     noise_epsilon: float | None = None  # None: no noise
     control: Condition | None = None  # of morphology: which cells are of control wells; None: counts
+    layer: str | None = None  # the matrix that holds the counts, or raw; None: X
 
 
 def parse_potency(text: str) -> PotencyColumn:

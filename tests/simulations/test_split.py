@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import anndata as ad
@@ -25,6 +27,7 @@ from simulations.split_request import (
     parse_reference_lots,
     read_potency,
 )
+from simulations.study_folder import ATLAS_FILE
 from tests.study_with_cells import KINDS, LOT_NAMES, cell_study
 
 
@@ -225,3 +228,61 @@ def test_reference_lots_are_read_back_from_their_text(names: list[str]) -> None:
 def test_all_stands_for_every_lot() -> None:
     assert parse_reference_lots("all") is None
     assert parse_label("--unit", "pg/mL") == "pg/mL"
+
+
+def _in_a_layer(cells: ad.AnnData) -> ad.AnnData:
+    cells.layers["counts"], cells.X = cells.X.copy(), cells.X * 0.5
+    return cells
+
+
+def _in_raw(cells: ad.AnnData) -> ad.AnnData:
+    cells.raw = cells.copy()
+    few = cells[:, : cells.n_vars // 2].copy()  # as when only variable genes are kept
+    few.X = few.X * 0.5
+    return few
+
+
+def _rewritten(source: Path, folder: Path, rewrite: Callable[[ad.AnnData], ad.AnnData]) -> Path:
+    copy(source / "vegf.csv", folder)
+    rewrite(ad.read_h5ad(source / "all.h5ad")).write_h5ad(folder / "all.h5ad")
+    return folder
+
+
+@pytest.mark.parametrize(("rewrite", "layer"), [(_in_a_layer, "counts"), (_in_raw, "raw")])
+def test_a_study_of_a_layer_is_the_study_of_the_same_counts_in_x(
+    made: Path,
+    source: Path,
+    tmp_path: Path,
+    rewrite: Callable[[ad.AnnData], ad.AnnData],
+    layer: str,
+) -> None:
+    result = split(_rewritten(source, tmp_path, rewrite), tmp_path / "study", layer=layer)
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "study" / ATLAS_FILE).read_bytes() == (made / ATLAS_FILE).read_bytes()
+    for here, there in zip(sites_in(tmp_path / "study"), sites_in(made), strict=True):
+        assert table(here / "lots.csv") == table(there / "lots.csv")
+        for row in table(here / "lots.csv"):
+            assert np.array_equal(
+                ad.read_h5ad(here / row["file"]).X.toarray(), ad.read_h5ad(there / row["file"]).X.toarray()
+            )
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "options", "found"),
+    [
+        (_in_a_layer, {}, "layers['counts'] of this file looks like counts"),
+        (_in_a_layer, {"layer": "count"}, "count"),
+        (_in_a_layer, {"layer": "raw"}, "raw"),
+    ],
+)
+def test_a_layer_that_is_not_named_or_not_there_is_an_error_before_anything_is_written(
+    source: Path,
+    tmp_path: Path,
+    rewrite: Callable[[ad.AnnData], ad.AnnData],
+    options: dict[str, str],
+    found: str,
+) -> None:
+    result = split(_rewritten(source, tmp_path, rewrite), tmp_path / "study", **options)
+    assert result.exit_code == 1
+    assert found in result.stderr
+    assert not (tmp_path / "study").exists()
