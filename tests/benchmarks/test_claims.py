@@ -98,7 +98,17 @@ def test_as_json_all_rows_are_one_document(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    "name", ["attributes", "comparability", "error_rates", "markers", "morphology", "noise_power", "specification"]
+    "name",
+    [
+        "attributes",
+        "comparability",
+        "error_rates",
+        "markers",
+        "morphology",
+        "noise_modules",
+        "noise_power",
+        "specification",
+    ],
 )
 def test_every_benchmark_of_studies_starts_as_its_first_lines_say(name: str) -> None:
     text = (ROOT / "benchmarks" / f"{name}.py").read_text()
