@@ -99,14 +99,17 @@ def map_file(
     keep_memory()
     from site_agent.cells.file_mapping import map_scouted_file  # noqa: PLC0415 - while the scout works
 
-    return map_scouted_file(
-        cells,
-        atlas,
-        out,
-        where=where,
-        layer=layer,
-        limits=limits,
-        annotate=annotate,
-        threads=threads,
-        progress=progress,
-    )
+    try:
+        return map_scouted_file(
+            cells,
+            atlas,
+            out,
+            where=where,
+            layer=layer,
+            limits=limits,
+            annotate=annotate,
+            threads=threads,
+            progress=progress,
+        )
+    finally:
+        SCOUT.let_go()

@@ -107,6 +107,12 @@ class Scout:
         if not found["well"]:
             raise InputError(found["message"].replace(str(errand.path), str(path)), hint=found["hint"])
 
+    def let_go(self) -> None:
+        """End the scout if it is at work on what nobody waits for: it would hold the file open."""
+        with self._lock:
+            if self._sent:
+                self.close()
+
     def close(self) -> None:
         """End the scouting process."""
         if self._process is not None:

@@ -57,21 +57,24 @@ def _answers(path: Path, layer: str | None, tasks: list[tuple[str, str]]) -> "It
     """Yield what came of each task; a file that does not open gives its error for each."""
     from site_agent.cells.sources_h5ad import open_hdf5  # noqa: PLC0415 - as above
 
-    done = 0
     try:
-        # Closed after each request: an open file could not be annotated or replaced.
         with open_hdf5(path, layer) as source:
-            for task, name in tasks:
-                try:
-                    _do(source, Task(task), name)
-                    answer: dict[str, bool | str | None] = {"well": True}
-                except InputError as error:
-                    answer = _told(error)
-                done += 1
-                yield answer
+            for task, name in tasks[:-1]:
+                yield _outcome(source, Task(task), name)
+            last = _outcome(source, Task(tasks[-1][0]), tasks[-1][1])
     except InputError as error:
-        for _task in tasks[done:]:
+        for _task in tasks:
             yield _told(error)
+    else:
+        yield last  # once the file is closed: an open one could not be annotated or replaced
+
+
+def _outcome(source: "CellSource", task: Task, name: str) -> dict[str, bool | str | None]:
+    try:
+        _do(source, task, name)
+    except InputError as error:
+        return _told(error)
+    return {"well": True}
 
 
 def _told(error: InputError) -> dict[str, bool | str | None]:

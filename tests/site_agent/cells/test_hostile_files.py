@@ -3,7 +3,7 @@
 import resource
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -234,8 +234,14 @@ def test_scout_that_dies_is_a_damaged_file_and_the_next_is_read(h5ad: Path) -> N
     assert outcome(h5ad) == "read"
 
 
-def test_what_the_scout_looked_at_ahead_is_not_asked_again(h5ad: Path) -> None:
-    ours = scout.Scout()
+@pytest.fixture
+def ours() -> Iterator[scout.Scout]:
+    own = scout.Scout(patience_seconds=20.0)
+    yield own
+    own.close()
+
+
+def test_what_the_scout_looked_at_ahead_is_not_asked_again(h5ad: Path, ours: scout.Scout) -> None:
     ours.look_ahead(h5ad, None, (Task.OPEN, Task.NAMES))
     process = ours._process
     assert process is not None
@@ -243,23 +249,24 @@ def test_what_the_scout_looked_at_ahead_is_not_asked_again(h5ad: Path) -> None:
     process.stdin.close()  # nothing more can be asked
     ours.require(h5ad, None, Task.NAMES)
     ours.require(h5ad, None, Task.OPEN)
-    ours.close()
 
 
-def test_an_answer_does_not_hold_for_a_file_that_has_changed(h5ad: Path, small_study: SmallStudy) -> None:
+def test_an_answer_does_not_hold_for_a_file_that_has_changed(
+    h5ad: Path, ours: scout.Scout, small_study: SmallStudy
+) -> None:
     adata = small_study.adata()
     adata.obs_names = ["twin"] * adata.n_obs
-    ours = scout.Scout()
     ours.look_ahead(h5ad, None, (Task.OPEN, Task.NAMES))
-    ours.require(h5ad, None, Task.OPEN)
-    adata.write_h5ad(h5ad)
+    while ours._sent:
+        ours._receive()
+    adata.write_h5ad(h5ad)  # it is open nowhere: the last answer comes when the scout has closed it
     with pytest.raises(InputError, match="expected each cell once"):
         ours.require(h5ad, None, Task.NAMES)
-    ours.close()
 
 
-def test_a_scout_that_ended_on_another_errand_says_nothing_of_this_file(h5ad: Path, tmp_path: Path) -> None:
-    ours = scout.Scout(patience_seconds=20.0)
+def test_a_scout_that_ended_on_another_errand_says_nothing_of_this_file(
+    h5ad: Path, ours: scout.Scout, tmp_path: Path
+) -> None:
     other = tmp_path / "other.h5ad"
     other.write_bytes(h5ad.read_bytes())
     ours.look_ahead(other, None, (Task.OPEN,))
@@ -269,15 +276,21 @@ def test_a_scout_that_ended_on_another_errand_says_nothing_of_this_file(h5ad: Pa
     ours._ready = True  # it ends in the midst of its errand, and not as it starts
     ours.require(h5ad, None, Task.OPEN)
     assert ours._process is not process
-    ours.close()
 
 
-def test_a_file_that_is_not_there_is_not_looked_at_ahead(tmp_path: Path) -> None:
-    ours = scout.Scout()
+def test_a_scout_that_nobody_waits_for_is_ended(h5ad: Path, ours: scout.Scout) -> None:
+    ours.look_ahead(h5ad, None, (Task.OPEN, Task.NAMES))
+    ours.let_go()
+    assert ours._process is None
+    ours.require(h5ad, None, Task.OPEN)
+    ours.let_go()
+    assert ours._process is not None
+
+
+def test_a_file_that_is_not_there_is_not_looked_at_ahead(tmp_path: Path, ours: scout.Scout) -> None:
     ours.look_ahead(tmp_path / "none.h5ad", None, (Task.OPEN,))
     ours.look_ahead(tmp_path, None, (Task.OPEN,))
     assert not ours._sent
-    ours.close()
 
 
 @pytest.fixture(scope="module")
