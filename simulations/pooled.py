@@ -27,8 +27,9 @@ from simulations.pooled_markers import largest_marker_difference, pooled_markers
 from simulations.pooled_morphology import morphology_tables
 from simulations.study_source import StudySource
 from site_agent.cells.attribute_rows import AttributeRow
+from site_agent.cells.cell_mapping import CellMapping
 from site_agent.cells.lots import Lot
-from site_agent.cells.mapping import CellMapping, map_cells
+from site_agent.cells.mapping import map_cells
 from site_agent.cells.potency_rows import PotencyRows
 
 _FARTHEST = 1e3  # a difference of logarithms that no two lots have

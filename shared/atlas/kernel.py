@@ -211,7 +211,7 @@ def map_block(
 def mapped_by(
     fill: Callable[[Cells], tuple[int, int]], tables: KernelTables, n: int, *, with_latent: bool
 ) -> MappedBlock:
-    """Return what compiled code says of n cells; ``fill`` writes into the room it is given, and returns code and row."""
+    """Return what compiled code says of n cells: ``fill`` writes into the room it is given; it returns code and row."""
     d = tables.n_dimensions
     label, best, n_genes = (np.empty(n, dtype=np.int32) for _ in range(3))
     confidence, energy = (np.empty(n, dtype=np.float32) for _ in range(2))

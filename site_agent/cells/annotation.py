@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from shared.errors import InputError
-from site_agent.cells.mapping import CellMapping
+from site_agent.cells.cell_mapping import CellMapping
 from site_agent.cells.reading import open_cells
 
 COLUMNS = ("atlas_cluster", "atlas_confidence", "atlas_energy")

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from protocol.cell_limits import CellLimits
 from shared.atlas.artefact import Atlas
 from shared.errors import InputError
+from site_agent.cells.cell_mapping import CellMapping
 from site_agent.cells.cell_source import CellSource
-from site_agent.cells.mapping import CellMapping, Progress, map_source, thread_count
+from site_agent.cells.mapping import Progress, map_source, thread_count
 from site_agent.cells.morphology import control_cells, is_morphology
 from site_agent.cells.quality import QualityMedians, RemovedCells, apply_limits, medians
 from site_agent.cells.reading import open_cells

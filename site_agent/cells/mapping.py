@@ -13,9 +13,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from shared.atlas.genes import GeneMatch, match_genes
 from shared.atlas.kernel import KernelTables, MappedBlock, Validity, map_block, prepare
 from shared.errors import InputError
 from site_agent.cells.bounds import VALUES_PER_BLOCK
+from site_agent.cells.cell_mapping import CellMapping
 from site_agent.cells.cell_source import CellSource
 from site_agent.cells.matrices import Span
 from site_agent.cells.morphology import control_cells, is_morphology, map_morphology
@@ -33,10 +33,6 @@ from site_agent.cells.reading import open_cells
 from site_agent.cells.sources_memory import open_anndata_object
 from site_agent.cells.stored_mapping import stored_rows
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-UNASSIGNED_NAME = "unassigned"
 Progress = Callable[[int, int], None]
 """Called with the cells done and the cells in all."""
 
@@ -48,77 +44,6 @@ _FAULTS = {
     Validity.TOO_LARGE: "a value too large for a count",
     Validity.INDEX_OUT_OF_RANGE: "a gene outside the matrix",
 }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CellMapping:
-    """What the atlas says of each cell. n cells, in the order of the file.
-
-    Attributes
-    ----------
-    rows : ndarray of int64, ``(n,)``, or None
-        Rows of the file; None where every cell was mapped.
-    label : ndarray of int16, ``(n,)``
-        Index into ``clusters``; -1 unassigned.
-    best : ndarray of int16, ``(n,)``
-        The best cluster even of an unassigned cell; -1 only without counts.
-    confidence, energy : ndarray of float32, ``(n,)``
-        Calibrated probability of the best cluster; novelty (higher is stranger).
-    quality : CellQuality
-        Counts, genes and mitochondrial counts of each cell.
-    gene_coverage : float
-        Share of the atlas's genes that the file has.
-    latent : ndarray of float32, ``(m, d)``, or None
-        Points in the atlas's space, of the cells for which they were asked for.
-    latent_cells : ndarray of bool, ``(n,)``, or None
-        Which m of the mapped cells those are; None where it is all of them, or none.
-    """
-
-    path: Path
-    matrix_name: str
-    atlas_name: str
-    clusters: tuple[str, ...]
-    n_cells_in_file: int
-    rows: NDArray[np.int64] | None
-    label: NDArray[np.int16]
-    best: NDArray[np.int16]
-    confidence: NDArray[np.float32]
-    energy: NDArray[np.float32]
-    quality: CellQuality
-    gene_coverage: float
-    latent: NDArray[np.float32] | None = None
-    latent_cells: NDArray[np.bool_] | None = None
-
-    @property
-    def n_cells(self) -> int:
-        """Number of cells mapped."""
-        return self.label.size
-
-    def counts(self, keep: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.int64], int]:
-        """Return cells per cluster ``(n_clusters,)`` and cells unassigned, over all cells or the kept ``(n,)``."""
-        label = self.label if keep is None else self.label[keep]
-        # One comparison a cluster: bincount would first make 64-bit copies of all labels.
-        counts = [np.count_nonzero(label == cluster) for cluster in range(len(self.clusters))]
-        return np.array(counts, dtype=np.int64), int(np.count_nonzero(label < 0))
-
-    def without_quality(self) -> "CellMapping":
-        """Return the mapping with empty ``quality`` and no points: 20 bytes a cell that writing it does not need."""
-        none = np.zeros(self.n_cells, dtype=np.bool_)
-        return replace(self, quality=self.quality.only(none), latent=None, latent_cells=None)
-
-    def to_frame(self) -> "pd.DataFrame":
-        """Return obs columns, one row a mapped cell in the file's order: cluster, confidence, energy."""
-        import pandas as pd  # noqa: PLC0415 - slow to import, and not needed to map
-
-        names = (*self.clusters, UNASSIGNED_NAME)
-        codes = np.where(self.label < 0, len(self.clusters), self.label)
-        return pd.DataFrame(
-            {
-                "atlas_cluster": pd.Categorical.from_codes(codes.astype(np.int64), categories=pd.Index(names)),
-                "atlas_confidence": self.confidence,
-                "atlas_energy": self.energy,
-            }
-        )
 
 
 def genes_of(source: CellSource, atlas: Atlas) -> GeneMatch:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from shared.runtime.files import cannot_write
 from site_agent.cells.allocation import give_back_memory
+from site_agent.cells.cell_mapping import UNASSIGNED_NAME, CellMapping
 from site_agent.cells.lot_mapping import LotMapping
-from site_agent.cells.mapping import UNASSIGNED_NAME, CellMapping
 from site_agent.cells.mapping_summary import MappingSummary
 
 CELLS_FILE = "cells.parquet"

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from protocol.cell_limits import CellLimits, PlainLimits
 from shared.records import Record, Within
+from site_agent.cells.cell_mapping import UNASSIGNED_NAME
 from site_agent.cells.diagnostics import LotDiagnostics
 from site_agent.cells.lot_mapping import LotMapping
-from site_agent.cells.mapping import UNASSIGNED_NAME
 
 _Share = Annotated[float, Within(ge=0, le=1)]
 

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InputError
-from site_agent.cells.mapping import CellMapping, map_cells, map_source
+from site_agent.cells.cell_mapping import CellMapping
+from site_agent.cells.mapping import map_cells, map_source
 from site_agent.cells.reading import open_cells
 from tests.site_agent.cells.conftest import SmallStudy
 
