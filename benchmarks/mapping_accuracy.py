@@ -182,11 +182,15 @@ def table(results: Sequence[FoldResult], methods: Sequence[str], corner: str) ->
 
 def fold_lines(result: FoldResult) -> list[str]:
     """Return what each method did on one fold."""
-    return [
-        f"{result.fold:17s} {method:45s} {result.scores[method][0].accuracy:8.4f} "
-        f"{result.scores[method][0].variation:8.4f} {seconds:8.1f}"
-        for method, seconds in result.seconds.items()
-    ]
+    lines = []
+    for method, scores in result.scores.items():
+        if len(scores) == 1:  # the draws of missing genes are told in the summary
+            seconds = f"{result.seconds[method]:8.1f}" if method in result.seconds else ""
+            only = scores[0]
+            lines.append(
+                f"{result.fold:17s} {method:45s} {only.accuracy:8.4f} {only.variation:8.4f} {seconds}".rstrip()
+            )
+    return lines
 
 
 def summary(results: Sequence[FoldResult]) -> list[str]:
