@@ -15,6 +15,7 @@ from shared.errors import InputError
 from shared.runtime.console import CommandGroup, json_option, print_json, print_table, remark
 from shared.runtime.files import read_bounded, write_atomically
 from shared.runtime.logs import line_log
+from site_agent.passphrase import steward_passphrase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _PATH: Final = click.Path(path_type=Path)
 _INVITE_LIMIT: Final = 64 * 1024
-_PASSPHRASE_LIMIT: Final = 4_096
 
 home_option: Final = click.option(
     "--home",
@@ -67,7 +67,10 @@ def join(invite: Path, home_folder: Path, passphrase_file: Path | None, as_json:
             )
     else:
         home = create_home(
-            home_folder, site=asked.site, coordinator=coordinator, passphrase=_passphrase(passphrase_file)
+            home_folder,
+            site=asked.site,
+            coordinator=coordinator,
+            passphrase=steward_passphrase(passphrase_file, confirm=True),
         )
     settings = enrol(NetworkHome(home_folder), asked, home.site_key(), now=datetime.now(UTC))
     said = {
@@ -216,15 +219,6 @@ def results(study: str, home_folder: Path, out: Path | None, as_json: bool) -> N
 
 def _print_findings(findings: "Sequence[Finding]") -> None:
     print_table("Doctor", ("check", "state", "what to know"), [(e.check, e.state, e.say) for e in findings])
-
-
-def _passphrase(file: Path | None) -> str:
-    if file is None:
-        return str(
-            click.prompt("A passphrase for the steward's key", hide_input=True, confirmation_prompt=True, err=True)
-        )
-    data = read_bounded(file, limit=_PASSPHRASE_LIMIT, what="a passphrase")
-    return data.decode("utf-8", "replace").rstrip("\r\n")
 
 
 COMMANDS: Final = (join, doctor, serve, status, results, renew)

@@ -13,10 +13,10 @@ from protocol.codec import sha256
 from protocol.exchange import TERMS_LIMIT
 from protocol.identifiers import SiteId, StudyId
 from protocol.signing import SigningKey, VerifyingKey
-from shared.errors import InputError
 from shared.runtime.console import json_option, print_json, print_table, remark
 from shared.runtime.files import read_bounded
 from site_agent.home import Home, create_home, open_home
+from site_agent.passphrase import steward_passphrase
 from site_agent.release.decisions import Held
 from site_agent.review import acts
 from site_agent.review.model import find_item, held_back_lines, review_items
@@ -34,7 +34,7 @@ from site_agent.review.shown import (
 )
 
 _PATH: Final = click.Path(path_type=Path)
-_PASSPHRASE_LIMIT: Final = 4_096
+_KEY_LIMIT: Final = 4_096
 
 home_option: Final = click.option(
     "--home",
@@ -57,7 +57,7 @@ class _Steward:
 
     def key(self) -> SigningKey:
         """Return the steward's key; asks for its passphrase where no file holds it."""
-        return self.home.steward_key(_passphrase(self.passphrase_file))
+        return self.home.steward_key(steward_passphrase(self.passphrase_file))
 
     def decide(self, reports: Sequence[str], said: str, act: Callable[..., Held | None]) -> None:
         """Do ``act`` on each of the reports by signature, and print what they are then: ``said``.
@@ -262,10 +262,13 @@ def home_group() -> None:
 @json_option
 def create(site: str, coordinator_key: Path, passphrase_file: Path | None, home_folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click hands flags over
     """Make a home: the machine's key, the steward's key under a passphrase, and the secret for pseudonyms."""
-    text = read_bounded(coordinator_key, limit=_PASSPHRASE_LIMIT, what="a public key (.pub)")
+    text = read_bounded(coordinator_key, limit=_KEY_LIMIT, what="a public key (.pub)")
     coordinator = VerifyingKey.from_hex(text.decode("ascii", errors="replace").strip())
     home = create_home(
-        home_folder, site=SiteId(site), coordinator=coordinator, passphrase=_passphrase(passphrase_file, confirm=True)
+        home_folder,
+        site=SiteId(site),
+        coordinator=coordinator,
+        passphrase=steward_passphrase(passphrase_file, confirm=True),
     )
     machine, steward = home.site_key().verifying_key, home.steward()
     if as_json:
@@ -280,13 +283,3 @@ def create(site: str, coordinator_key: Path, passphrase_file: Path | None, home_
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _passphrase(path: Path | None, *, confirm: bool = False) -> str:
-    if path is None:
-        asked: str = click.prompt("The steward's passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
-        return asked
-    data = read_bounded(path, limit=_PASSPHRASE_LIMIT, what="a passphrase")
-    if path.stat().st_mode & 0o077:
-        raise InputError(f"{path}: others can read the passphrase", hint=f"run: chmod 600 {path}")
-    return data.decode("utf-8", errors="replace").rstrip("\r\n")

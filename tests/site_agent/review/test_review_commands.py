@@ -58,6 +58,21 @@ def test_wrong_names_wrong_passphrases_and_open_files_are_told(
     assert {held.state for held in waiting.held()} == {State.PENDING}
 
 
+def test_no_decision_is_signed_by_a_passphrase_that_others_can_read(
+    waiting: AHome, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "passphrase").chmod(0o644)
+    for command in (
+        ("approve", "BM-01"),
+        ("refuse", "BM-01", "--reason", "no"),
+        ("withhold", "BM-01", "--cluster", "c2"),
+    ):
+        refused = run("review", *command, signs=True)
+        assert refused.exit_code == 1
+        assert "others can read the passphrase" in refused.stderr
+    assert {held.state for held in waiting.held()} == {State.PENDING}
+
+
 def test_policy_is_shown_explained_and_checked(waiting: AHome, run: Callable[..., Result]) -> None:
     document = json.loads(run("policy", "show", "--json").stdout)
     assert document["in_force"][STUDY]["auto_approved"] is False
