@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.noise_modules [--replicates N] [--json]``
 
-1. Lots whose rarest cluster differs by exactly the margin: how often its interval lies within the margin (to be at most
-   .05 without noise), how often wholly outside, and the mean difference found, -ln 2 being the truth.
+1. Lots whose rarest cluster differs by exactly the margin: how often its interval as counted lies within the margin (to
+   be at most .05 without noise), how often wholly outside, the mean difference found, -ln 2 being the truth; how often
+   the cluster is lost in noise, by which neither is shown, and how often the lots are called highly similar.
 2. A threshold from 32 lots whose shares bear noise, held against lots that are counted exactly: how many of the lots
    that lie exactly at the threshold are weak (5% are allowed), by the part of the shares' variance that is noise.
 
@@ -24,6 +25,7 @@ from coordinator.modules.comparability import compare_arms
 from protocol.identifiers import EndpointId
 from protocol.modules.comparability import ComparabilityPlan
 from protocol.plan import Cohort, CohortRole, Endpoint, Normalisation
+from shared.comparability.findings import Outcome
 from shared.statistics.specification import fit_line, threshold_of
 from simulations.comparability_rates import change_of_part, with_change
 from simulations.power import Rate
@@ -53,7 +55,7 @@ def at_the_margin(replicates: int) -> Iterator[Row]:
         )
         changed = with_change(model, change_of_part(model, 4, -log(2.0)))
         blocks = two_arms(sites=("site-a",), before=lots, after=lots)
-        found = np.zeros((3, len(EPSILONS), replicates))
+        found = np.zeros((5, len(EPSILONS), replicates))
         for number in range(replicates):
             rng = replicate_generator(SEED, number)
             exact = to_study_data(simulate_study(changed, blocks, rng), endpoint=endpoint_id)
@@ -62,12 +64,21 @@ def at_the_margin(replicates: int) -> Iterator[Row]:
                 answer = compare_arms(data, plan, (endpoint,), cohorts)
                 assert answer is not None  # noqa: S101 - a plan that asks is answered
                 part = answer.findings.parts[4]
-                estimate = np.nan if part.estimate is None else part.estimate
-                found[:, place, number] = part.within, part.outside, estimate
+                estimate, low, high = (
+                    np.nan if each is None else each for each in (part.estimate, part.bound_low, part.bound_high)
+                )
+                highly = answer.findings.outcome is Outcome.HIGHLY_SIMILAR
+                within = -part.margin < low and high < part.margin
+                found[:, place, number] = within, part.outside_as_counted, estimate, part.lost_in_noise, highly
         for place, epsilon in enumerate(EPSILONS):
             where = f"{rare:.1%} of {CELLS:,} cells halved, {lots} and {lots} lots, "
             where += "no noise: " if epsilon is None else f"epsilon {epsilon:g}: "
-            for what, row in (("within the margin", 0), ("wholly outside", 1)):
+            for what, row in (
+                ("as counted within the margin", 0),
+                ("as counted wholly outside", 1),
+                ("lost in noise", 3),
+                ("called highly similar", 4),
+            ):
                 yield share(where + what, Rate(events=int(found[row, place].sum()), trials=replicates))
             yield figure(where + "mean difference in ln", float(np.nanmean(found[2, place])))
 

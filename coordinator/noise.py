@@ -4,8 +4,9 @@ Rules
 -----
 1. A noised count counts as it is. Noise widens intervals, quality ranges and prediction bounds as any spread between
    lots does, and the reliability of shares counts it in. Nothing else accounts for it, and that is said.
-2. A comparison names the clusters in which noise (its SD) is more than a quarter of a lot's cells. The mean of a
-   logarithm moves by about half of that share squared: by .03 at a quarter, by more beyond.
+2. The clusters in which noise (its SD) is more than a quarter of a lot's cells are lost to a comparison, which then
+   shows neither likeness nor difference of them. The mean of a logarithm moves by about half of that share squared: by
+   .03 at a quarter, by more beyond.
 3. A specification is in doubt where noise makes up more than a twentieth of the variance of shares between lots. The
    line is then too flat for a lot that is counted exactly, as a site counts its own. At a twentieth, the 5% of weak
    lots that the bound allows at the threshold are 5.3%, at a fifth up to 7.2%, at a half up to 19%
@@ -86,20 +87,18 @@ def noise_in_comparison(data: StudyData, rows: Sequence[int]) -> tuple[str, ...]
         "spread between lots does, it widens the clusters' intervals, and their quality ranges too. Margins, ranges "
         "and the bounds of suppressed counts do not account for it otherwise."
     )
-    few = _few_cells(data, noised, variances)
-    if few:
-        note += (
-            f" In {', '.join(few)} it is more than a quarter of a lot's cells: a difference there may come out too "
-            "small or too large."
-        )
     return (note,)
 
 
-def _few_cells(data: StudyData, rows: Sequence[int], variances: FloatArray) -> tuple[str, ...]:
-    """Return the clusters of which, in either arm, the median lot has few cells beside the noise on them."""
+def clusters_lost_in_noise(data: StudyData, rows: Sequence[int]) -> tuple[str, ...]:
+    """Return the clusters of which, in either arm, the median noised lot of ``rows`` has few cells beside the noise."""
+    variances = noise_of_counts(data)
+    noised = [row for row in rows if variances[row] > 0]
+    if not noised:
+        return ()
     cells = doubled_cells(data)[0][:, : len(data.clusters)] / 2.0
     part = np.sqrt(variances)[:, None] / np.maximum(cells, 0.5)
     arms = data.arms or (None,) * len(data.lots)
-    of_arms = [[row for row in rows if arms[row] is arm] for arm in Arm]
+    of_arms = [[row for row in noised if arms[row] is arm] for arm in Arm]
     most = np.max([np.median(part[own], axis=0) for own in of_arms if own], axis=0)
     return tuple(name for name, share in zip(data.clusters, most, strict=True) if share > SMALL_PART_OF_CELLS)

@@ -8,7 +8,8 @@ Rules
    of two makers are not the before and after of each other.
 3. Suppressed counts are intervals throughout. Where only shares are known, a part without cells counts as half a cell
    in 2,000.
-4. Noise on counts is part of them; a note says what does not account for it.
+4. Noise on counts is part of them; a note says what does not account for it. A cluster that is lost in it supports
+   no claim.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from math import log
 
 import numpy as np
 
-from coordinator.noise import noise_in_comparison
+from coordinator.noise import clusters_lost_in_noise, noise_in_comparison, noise_of_counts
 from coordinator.study_data import FloatArray, IntArray, StudyData
 from coordinator.units import lot_runs, rows_of_cohorts, stratum_of, units_of
 from protocol.modules.comparability import Arm, ComparabilityPlan
@@ -43,7 +44,13 @@ def compare_arms(
     rows = compared_rows(data, known, potency)
     units = units_of_lots(compared_lots(data, rows, potency), len(data.clusters))
     criteria = plan.criteria
-    findings = assess(units, data.clusters, method_checks(_evidence(data, rows, endpoint), criteria), criteria)
+    findings = assess(
+        units,
+        data.clusters,
+        method_checks(_evidence(data, rows, endpoint), criteria),
+        criteria,
+        lost_in_noise=clusters_lost_in_noise(data, rows),
+    )
     findings = replace(findings, notes=(*findings.notes, *noise_in_comparison(data, rows)))
     return ComparabilityResults(endpoint=plan.endpoint, findings=findings, ranges=_ranges(data, rows, units))
 
@@ -99,5 +106,6 @@ def _evidence(data: StudyData, rows: Sequence[int], endpoint: Endpoint) -> list[
 
 def _ranges(data: StudyData, rows: Sequence[int], units: ArmUnits) -> ReferenceRanges | None:
     arms = data.arms or ()
-    before = {data.sites[row] for row in rows if arms[row] is Arm.BEFORE}
-    return reference_ranges(units, data.clusters, sites=len(before))
+    before = [row for row in rows if arms[row] is Arm.BEFORE]
+    noised = bool(noise_of_counts(data)[before].any())
+    return reference_ranges(units, data.clusters, sites=len({data.sites[row] for row in before}), noised=noised)

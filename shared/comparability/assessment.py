@@ -7,12 +7,14 @@
 4. An interval lies wholly outside its margin: NOTABLE_DIFFERENCE.
 5. Otherwise: SUSPECTED_SIMILAR.
 
-Suppressed counts count against every claim: what decides is the interval that holds whatever they were. Every question
+Suppressed counts count against every claim: what decides is the interval that holds whatever they were. A part that is
+lost in noise on counts is shown neither alike nor different, whatever its interval: its difference may be off either
+way, and more lots make the wrong value surer. Every question
 is asked where it can be, also beyond where the path ends, so that a reader sees what was left aside; only the path
 decides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from math import ceil, isfinite
 
@@ -59,6 +61,7 @@ def assess(
     *,
     consortium: ReferenceRanges | None = None,
     own_before: bool = True,
+    lost_in_noise: Collection[str] = (),
 ) -> Findings:
     """Return what the comparison finds.
 
@@ -76,6 +79,8 @@ def assess(
         The ranges over the lots before of an earlier study; the lots after must lie within them too.
     own_before : bool
         False where the units before only stand in for a consortium's ranges.
+    lost_in_noise : collection of str
+        The clusters in which noise on counts is too large beside a lot's cells.
     """
     design = contrast(units.after, units.strata)
     values = np.column_stack([units.potency, units.parts])
@@ -99,6 +104,7 @@ def assess(
             p_limit=criteria.alpha / len(names),
             own=_own_range(ranges, k, criteria),
             consortium=_consortium_range(limits[k], low[:, k], high[:, k], units, criteria),
+            lost_in_noise=k > 0 and names[k] in lost_in_noise,
         )
         for k in range(len(names))
     )
@@ -129,8 +135,13 @@ def assess(
     )
 
 
-def reference_ranges(units: ArmUnits, parts: Sequence[str], *, sites: int) -> ReferenceRanges | None:
-    """Return mean and SD of every value over the units before, sites together; None for fewer than two units."""
+def reference_ranges(
+    units: ArmUnits, parts: Sequence[str], *, sites: int, noised: bool = False
+) -> ReferenceRanges | None:
+    """Return mean and SD of every value over the units before, sites together; None for fewer than two units.
+
+    ``noised`` says that counts of some of their lots bear noise.
+    """
     before = ~units.after
     n = int(before.sum())
     if n < 2:  # noqa: PLR2004 - an SD needs two
@@ -144,6 +155,7 @@ def reference_ranges(units: ArmUnits, parts: Sequence[str], *, sites: int) -> Re
         sites=sites,
         potency=of(POTENCY, units.potency[before]),
         parts=tuple(of(name, units.parts[before, k]) for k, name in enumerate(parts)),
+        noised=noised,
     )
 
 
@@ -188,6 +200,7 @@ def _compared(
     p_limit: float,
     own: Range | None,
     consortium: Range | None,
+    lost_in_noise: bool,
 ) -> Compared:
     bound_low, bound_high = float(table.bound_low[k]), float(table.bound_high[k])
     sd = _defined(table.sd_before[k])
@@ -199,8 +212,8 @@ def _compared(
         bound_low=_defined(bound_low),
         bound_high=_defined(bound_high),
         margin=margin,
-        within=-margin < bound_low and bound_high < margin,  # False where they are NaN
-        outside=bound_low > margin or bound_high < -margin,
+        within=not lost_in_noise and -margin < bound_low and bound_high < margin,  # False where they are NaN
+        outside=not lost_in_noise and (bound_low > margin or bound_high < -margin),
         sd_before=sd,
         sd_after=_defined(table.sd_after[k]),
         power=0.0 if sd is None else _power(design, sd, margin, criteria),
@@ -209,6 +222,7 @@ def _compared(
         sites_agree=p_sites is None or p_sites > p_limit,
         own_range=own,
         consortium=consortium,
+        lost_in_noise=lost_in_noise,
     )
 
 

@@ -2,7 +2,7 @@
 
 The scale is the fold, after against before, with equal steps for equal folds. The margin is a band with its bounds
 drawn; potency and parts have margins of their own. What suppression leaves open is hatched. A filled diamond lies
-within, an open circle reaches beyond, a square lies wholly outside; the word stands beside each.
+within, an open circle reaches beyond or is lost in noise, a square lies wholly outside; the word stands beside each.
 """
 
 from math import exp, log
@@ -19,11 +19,13 @@ _NAMES, _PLOT_END, _ESTIMATE_X, _STATE_X = 190, 520, 690, 708
 FOLDS = (0.05, 0.1, 0.2, 0.33, 0.5, 0.67, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 _WIDEST = log(20.0)
 _ROWS_PER_DRAWING = 24
-WITHIN, BEYOND, OUTSIDE = "within", "reaches beyond", "outside"
+WITHIN, BEYOND, OUTSIDE, LOST = "within", "reaches beyond", "outside", "lost in noise"
 
 
 def state_word(compared: Compared) -> str:
     """Return where an interval lies, in a word."""
+    if compared.lost_in_noise:
+        return LOST
     return WITHIN if compared.within else OUTSIDE if compared.outside else BEYOND
 
 

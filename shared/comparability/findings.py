@@ -125,7 +125,8 @@ class Compared:
     of the test at no difference with the SD of the lots before, ``lots_needed`` how many lots in each arm at one site
     would give 80%. ``p_sites`` is the p of the hypothesis that the change did the same at every site; where it does
     not hold (``sites_agree``), differences may cancel in their mean. ``consortium`` is the range over the lots before
-    of all sites of an earlier study, where one is given.
+    of all sites of an earlier study, where one is given. ``lost_in_noise`` says that the noise on counts is too large
+    beside a lot's cells of the cluster: neither ``within`` nor ``outside`` is then said, wherever the interval lies.
     """
 
     name: str
@@ -145,6 +146,13 @@ class Compared:
     sites_agree: bool
     own_range: Range | None
     consortium: Range | None = None
+    lost_in_noise: bool = False
+
+    @property
+    def outside_as_counted(self) -> bool:
+        """Whether the interval that decides lies wholly outside the margin, noise or not."""
+        low, high = self.bound_low, self.bound_high
+        return low is not None and high is not None and (low > self.margin or high < -self.margin)
 
     @property
     def suppressed(self) -> bool:
@@ -178,12 +186,16 @@ class ReferenceRange:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceRanges:
-    """What the lots before look like over all sites: aggregates, to hold a lot of one's own against."""
+    """What the lots before look like over all sites: aggregates, to hold a lot of one's own against.
+
+    ``noised`` says that counts of some of these lots bear noise: their spread, and so the range, is wider for it.
+    """
 
     n: int
     sites: int
     potency: ReferenceRange
     parts: tuple[ReferenceRange, ...]
+    noised: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,11 +123,13 @@ def _arms(findings: Findings, potency: str) -> str:
 
 def _intervals(findings: Findings) -> str:
     rows = _rows(findings)
-    counts = [sum(test(row) for row in rows) for test in (_is_within, _is_outside)]
+    within, outside, lost = (sum(test(row) for row in rows) for test in (_is_within, _is_outside, _is_lost))
+    beyond = len(rows) - within - outside - lost
     return (
         f"Over {findings.arms.compared_before} donors before and {findings.arms.compared_after} after, of {len(rows)} "
-        f"values (potency and {len(findings.parts)} clusters), {counts[0]} lie within their margin, {counts[1]} "
-        f"wholly outside it, and {len(rows) - sum(counts)} reach beyond it."
+        f"values (potency and {len(findings.parts)} clusters), {within} lie within their margin, {outside} wholly "
+        f"outside it, and {beyond} reach beyond it"
+        + (f"; of {lost} more, noise on counts leaves it open." if lost else ".")
     )
 
 
@@ -141,6 +143,10 @@ def _is_within(row: Compared) -> bool:
 
 def _is_outside(row: Compared) -> bool:
     return row.outside
+
+
+def _is_lost(row: Compared) -> bool:
+    return row.lost_in_noise
 
 
 def _path_table(findings: Findings) -> Table:

@@ -106,7 +106,9 @@ def interval(compared: Compared, level: float) -> str:
 def failures(compared: Compared) -> tuple[str, ...]:
     """Return why a value does not pass, in short phrases; empty where it does."""
     reasons = []
-    if compared.outside:
+    if compared.lost_in_noise:
+        reasons.append("noise on counts is too large for its cells")
+    elif compared.outside:
         reasons.append("its interval lies wholly outside the margin")
     elif not compared.within:
         reasons.append("its interval reaches beyond the margin")
@@ -138,9 +140,10 @@ def headline(findings: Findings) -> str:
             return f"Lots after the change differ notably from those before: {_named(findings, outside)}."
         case Outcome.SUSPECTED_SIMILAR:
             open_ = [each for each in _everything(findings) if failures(each)]
+            nothing = "nothing is shown to lie" if _lost(findings) else "nothing lies"
             return (
                 "Lots after the change are suspected to be similar to those before, and not shown to be: "
-                f"{len(_everything(findings)) - len(open_)} of {len(_everything(findings))} values pass, nothing lies "
+                f"{len(_everything(findings)) - len(open_)} of {len(_everything(findings))} values pass, {nothing} "
                 f"wholly outside its margin, and open is {_open(open_)}."
             )
 
@@ -161,6 +164,7 @@ def next_steps(findings: Findings) -> tuple[str, ...]:
             return (
                 "Gather experience: more lots after the change, and further analyses of what is open.",
                 *_open_lots(findings),
+                *_against_noise(findings),
             )
         case Outcome.NOTABLE_DIFFERENCE:
             return (
@@ -202,6 +206,20 @@ def notes(findings: Findings, *, against_ranges: bool) -> tuple[str, ...]:
             f"Suppressed counts leave open more than the lots do for {_listed(widened)}: what decides holds whatever "
             "they were."
         )
+    lost = _lost(findings)
+    if lost:
+        told.append(
+            f"Noise on counts is more than a quarter of a lot's cells for {_listed([each.name for each in lost])}: a "
+            "difference there may come out too small or too large, and more lots only make it surer. So neither that "
+            "it lies within its margin nor that it lies outside is taken for shown, and the lots cannot be called "
+            "highly similar."
+        )
+    unproven = [each for each in lost if each.outside_as_counted]
+    if unproven:
+        told.append(
+            "All the same, and not to be passed over: as counted, with the noise, wholly outside its margin lies "
+            f"{_named(findings, unproven)}."
+        )
     return tuple(told)
 
 
@@ -235,7 +253,7 @@ def step_reason(findings: Findings, step: Step) -> str:
             return "not estimable"
         case StepName.APART:
             outside = [each.name for each in _everything(findings) if each.outside]
-            return _listed(outside) if outside else "none does"
+            return _listed(outside) if outside else "none is shown to" if _lost(findings) else "none does"
 
 
 def margin_text(findings: Findings) -> str:
@@ -291,8 +309,23 @@ def _open_lots(findings: Findings) -> tuple[str, ...]:
         f"For {each.name}: {_count(each.lots_needed, 'lot')} in each arm would give 80% power "
         f"(now {power_text(each.power)})."
         for each in _everything(findings)
-        if not each.within and each.lots_needed is not None and each.power < _SENSITIVE
+        if not (each.within or each.lost_in_noise) and each.lots_needed is not None and each.power < _SENSITIVE
     )
+
+
+def _against_noise(findings: Findings) -> tuple[str, ...]:
+    lost = [each.name for each in _lost(findings)]
+    if not lost:
+        return ()
+    step = (
+        f"For {_listed(lost)}: more lots do not help against noise on counts. Lots of more cells, less noise (a larger "
+        "epsilon), or an atlas that names fewer, larger clusters would."
+    )
+    return (step,)
+
+
+def _lost(findings: Findings) -> list[Compared]:
+    return [each for each in _everything(findings) if each.lost_in_noise]
 
 
 def _everything(findings: Findings) -> tuple[Compared, ...]:

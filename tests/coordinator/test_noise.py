@@ -14,6 +14,7 @@ from coordinator.modules.specification import specify
 from coordinator.modules.specification_question import asked_by
 from coordinator.noise import (
     SMALL_PART_OF_VARIANCE,
+    clusters_lost_in_noise,
     noise_in_comparison,
     noise_of_counts,
     noise_of_shares,
@@ -28,6 +29,7 @@ from protocol.identifiers import Sha256
 from protocol.modules.asked import Modules
 from protocol.modules.specification_results import SpecificationOutcome
 from protocol.results import ResultSet
+from shared.comparability.findings import Findings, Outcome
 from shared.statistics.count_noise import noise_scale
 from simulations.potency_truth import VEGF
 from simulations.scenario import Scenario
@@ -38,9 +40,9 @@ CHANGE, LIMIT = scenario_named("process-change-alike"), scenario_named("specific
 DRIVER = 3
 
 
-def drawn(scenario: Scenario, epsilon: float | None = None) -> StudyData:
+def drawn(scenario: Scenario, epsilon: float | None = None, *, seed: int = 5) -> StudyData:
     """Return a study whose lots are said to bear noise; what was drawn of their cells stays as it is."""
-    data = to_study_data(simulate_study(scenario.model, scenario.blocks, replicate_generator(5, 0)))
+    data = to_study_data(simulate_study(scenario.model, scenario.blocks, replicate_generator(seed, 0)))
     return data if epsilon is None else replace(data, noise_epsilon=np.full(len(data.lots), epsilon))
 
 
@@ -114,18 +116,43 @@ def test_a_specification_is_in_doubt_where_noise_is_much_of_the_spread(epsilon: 
     assert (found.outcome is SpecificationOutcome.INDICATIVE) == bool(found.doubts)
 
 
-@pytest.mark.parametrize(("epsilon", "few"), [(2.0, 0), (0.01, 6)])
-def test_a_comparison_names_the_clusters_of_few_cells_beside_the_noise(epsilon: float, few: int) -> None:
-    data = drawn(CHANGE, epsilon)
+def compared(data: StudyData) -> Findings:
     endpoints, plan = (VEGF.as_endpoint(CHANGE.normalisation),), CHANGE.modules.comparability
-    noised, exact = (compare_arms(each, plan, endpoints, CHANGE.cohorts()) for each in (data, drawn(CHANGE)))
-    assert noised is not None
-    assert exact is not None
-    note = noised.findings.notes[-1]
-    assert noised.findings == replace(exact.findings, notes=(*exact.findings.notes, note))
-    assert "48 of 48 compared lots bear noise" in note
-    assert "do not account for it" in note
-    assert sum(name in note for name in data.clusters) == few
+    found = compare_arms(data, plan, endpoints, CHANGE.cohorts())
+    assert found is not None
+    assert found.ranges is not None
+    assert found.ranges.noised == (data.noise_epsilon is not None)
+    return found.findings
+
+
+def test_noise_that_is_small_beside_every_cluster_changes_nothing_but_a_note() -> None:
+    exact, noised = compared(drawn(CHANGE)), compared(drawn(CHANGE, 2.0))
+    assert noised == replace(exact, notes=(*exact.notes, noised.notes[-1]))
+    assert "48 of 48 compared lots bear noise" in noised.notes[-1]
+    assert "do not account for it" in noised.notes[-1]
+
+
+@pytest.mark.parametrize(("epsilon", "few"), [(0.05, 1), (0.01, 6)])
+def test_lots_are_not_highly_similar_by_a_cluster_that_noise_has_drowned(epsilon: float, few: int) -> None:
+    data = drawn(CHANGE, epsilon, seed=0)
+    exact, noised = compared(drawn(CHANGE, seed=0)), compared(data)
+    lost = clusters_lost_in_noise(data, range(len(data.lots)))
+    assert len(lost) == few
+    assert exact.outcome is Outcome.HIGHLY_SIMILAR
+    assert noised.outcome is Outcome.SUSPECTED_SIMILAR
+    assert {each.name for each in noised.parts if each.lost_in_noise} == set(lost)
+    assert [each for each in noised.parts if each.name not in lost] == [
+        each for each in exact.parts if each.name not in lost
+    ]
+    assert not any(each.within or each.outside for each in noised.parts if each.lost_in_noise)
+    page = render_page(
+        build_report(
+            analysed(CHANGE, data), data, edition=Edition.public(), bundle=Bundle(results_sha256=Sha256("0" * 64))
+        )
+    ).decode()
+    assert "SUSPECTED_SIMILAR" in page
+    assert "Noise on counts is more than a quarter of a lot&#39;s cells for" in page
+    assert "the lots cannot be called highly similar" in page
 
 
 def test_only_the_noised_lots_are_counted_and_a_rare_cluster_of_one_arm_is_named() -> None:
@@ -139,8 +166,10 @@ def test_only_the_noised_lots_are_counted_and_a_rare_cluster_of_one_arm_is_named
     few = replace(data, counts_low=counts, counts_high=counts, noise_epsilon=epsilons)
     (note,) = noise_in_comparison(few, range(len(data.lots)))
     assert "The counts of 24 of 48 compared lots" in note
-    assert "In cluster 2 it is more than a quarter of a lot's cells" in note
-    assert noise_in_comparison(few, [row for row in range(len(arms)) if row not in after]) == ()
+    assert clusters_lost_in_noise(few, range(len(data.lots))) == ("cluster 2",)
+    exact = [row for row in range(len(arms)) if row not in after]
+    assert noise_in_comparison(few, exact) == ()
+    assert clusters_lost_in_noise(few, exact) == ()
 
 
 def test_page_and_results_say_what_does_not_account_for_noise() -> None:

@@ -27,6 +27,7 @@ from protocol.envelopes import PAYLOAD_LIMITS, PayloadType
 from protocol.identifiers import SiteId
 from protocol.modules.asked import Modules
 from protocol.modules.comparability import Arm, ComparabilityPlan
+from protocol.modules.comparability_results import ComparabilityResults
 from protocol.plan import AnalysisPlan, Strata
 from protocol.results import ResultSet
 from shared.comparability.findings import Outcome
@@ -160,6 +161,16 @@ def test_suppressed_counts_never_turn_an_open_answer_into_highly_similar() -> No
     assert hidden.findings.parts[5].suppressed
     assert not hidden.findings.parts[5].within
     assert hidden.findings.outcome is not Outcome.HIGHLY_SIMILAR
+
+
+def test_results_from_before_noise_was_told_are_read_as_without() -> None:
+    found = results_of(drawn()).comparability
+    assert found is not None
+    document = json.loads(found.model_dump_json())
+    assert document["ranges"].pop("noised") is False
+    for each in (document["findings"]["potency"], *document["findings"]["parts"]):
+        assert each.pop("lost_in_noise") is False
+    assert ComparabilityResults.model_validate_json(json.dumps(document)) == found
 
 
 def test_lots_without_an_arm_or_without_potency_are_not_compared() -> None:
