@@ -2,13 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from shared.comparability.findings import Outcome
 from shared.runtime.console import json_option, print_json, progress, remark
 from shared.runtime.files import write_atomically
+
+if TYPE_CHECKING:
+    from site_agent.comparing.given import Consortium
 
 # The mapper (numba) and the templates are imported within the command: --help and wrong arguments answer at once.
 
@@ -63,7 +66,15 @@ def compare(
     findings = compared.findings
     if as_json:
         left_out = [asdict(each) for each in compared.left_out]
-        print_json({"success": True, "page": str(out), "findings": asdict(findings), "left_out": left_out})
+        print_json(
+            {
+                "success": True,
+                "page": str(out),
+                "findings": asdict(findings),
+                "left_out": left_out,
+                "consortium": None if given.consortium is None else _consortium(given.consortium),
+            }
+        )
     else:
         click.echo(f"{findings.outcome.value}: {findings.sentence}")
         for note in findings.notes:
@@ -76,3 +87,12 @@ def compare(
     remark("Nothing has left this machine.")
     if findings.outcome in _UNANSWERED:
         click.get_current_context().exit(1)
+
+
+def _consortium(given: "Consortium") -> dict[str, object]:
+    return {
+        "study": given.study,
+        "results_sha256": given.results_sha256,
+        "noised": given.ranges.noised,
+        "lost_in_noise": given.lost_in_noise,
+    }

@@ -1,11 +1,12 @@
 """The comparison at the site: its lots mapped, compared by the same statistics as in a study, and shown one by one.
 
 Counts are exact here, since nothing leaves. A lot that the quality limits would withhold from a study is left out here
-too, with its reason. Where the site has no lot before the change, the consortium's ranges stand in for them.
+too, with its reason. Where the site has no lot before the change, the consortium's ranges stand in for them. Those may
+come from counts with noise: that is said, and a cluster that is lost in it is then shown neither alike nor different.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 
 from protocol.modules.comparability import Arm
@@ -19,7 +20,7 @@ from shared.statistics.potency import Run, log_potency, log_relative_potency
 from site_agent.cells.lot_mapping import LotMapping, map_site_lots
 from site_agent.cells.lots import Lot
 from site_agent.cells.potency_rows import PotencyRows
-from site_agent.comparing.given import Given
+from site_agent.comparing.given import Consortium, Given
 
 _CONSORTIUM = "consortium"
 
@@ -79,11 +80,29 @@ def compare_site(given: Given, *, done: Callable[[Lot], None], threads: int | No
         given.criteria,
         consortium=consortium,
         own_before=not stands_in,
+        lost_in_noise=given.consortium.lost_in_noise if given.consortium is not None and stands_in else (),
     )
+    findings = replace(findings, notes=(*findings.notes, *_noise_in_ranges(given.consortium)))
     looks = {number: LotLook(label=name, site="this site", style=0, number=number) for number, name in enumerate(names)}
     return SiteComparison(
         findings=findings, lots=shown_lots(compared, units, looks, len(clusters)), left_out=tuple(left_out)
     )
+
+
+def _noise_in_ranges(consortium: Consortium | None) -> tuple[str, ...]:
+    if consortium is None or not consortium.ranges.noised:
+        return ()
+    note = (
+        f"The ranges of {consortium.study} come from lots of which some bear noise on their counts, as their sites "
+        "asked; the lots of this site are counted exactly. Noise makes the clusters' ranges wider: a lot lies within "
+        "them more easily than within ranges of exact counts."
+    )
+    if consortium.lost_in_noise:
+        note += (
+            f" For {', '.join(consortium.lost_in_noise)} it is more than a quarter of a lot's cells: the middle of the "
+            "range may be off too."
+        )
+    return (note,)
 
 
 def _why_left_out(lot: Lot, mapping: LotMapping, rows: list[PotencyRows], given: Given) -> str | None:

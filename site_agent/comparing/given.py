@@ -39,11 +39,15 @@ _LIMITS: Final = QualityLimits()
 
 @dataclass(frozen=True, kw_only=True)
 class Consortium:
-    """The ranges over the lots before of an earlier study, and where they come from."""
+    """The ranges over the lots before of an earlier study, and where they come from.
+
+    ``lost_in_noise`` names the clusters of which that study's comparison could show nothing for noise on counts.
+    """
 
     ranges: ReferenceRanges
     study: str
     results_sha256: Sha256
+    lost_in_noise: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -226,4 +230,10 @@ def _consortium(results: _Results, told: _Potency, clusters: Sequence[str]) -> C
     names = tuple(each.name for each in compared.ranges.parts)
     if names != tuple(clusters):
         raise InputError(f"{results.path}: expected the atlas's clusters, found {', '.join(names)}")
-    return Consortium(ranges=compared.ranges, study=results.message.study.study, results_sha256=results.sha256)
+    lost = tuple(each.name for each in compared.findings.parts if each.lost_in_noise) if compared.ranges.noised else ()
+    return Consortium(
+        ranges=compared.ranges,
+        study=results.message.study.study,
+        results_sha256=results.sha256,
+        lost_in_noise=lost,
+    )

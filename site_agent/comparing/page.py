@@ -78,7 +78,11 @@ def _facts(given: Given, compared: SiteComparison) -> tuple[Fact, ...]:
     if given.consortium is not None:
         of = given.consortium
         facts += [
-            Fact("Consortium's ranges", f"{of.study}: {of.ranges.n} donors before of {of.ranges.sites} sites"),
+            Fact(
+                "Consortium's ranges",
+                f"{of.study}: {of.ranges.n} donors before of {of.ranges.sites} sites"
+                + (", counts with noise" if of.ranges.noised else ""),
+            ),
             Fact("Results SHA-256", f"{of.results_sha256[:_SHORT]}…", is_code=True),
         ]
     return tuple(facts)

@@ -122,8 +122,10 @@ def study_data(study: Path) -> StudyData:
     )
 
 
-def results_of(study: Path) -> ResultSet:
-    plan = a_plan()
+def results_of(study: Path, epsilon: float | None = None) -> ResultSet:
+    plan, data = a_plan(), study_data(study)
+    if epsilon is not None:
+        data = replace(data, noise_epsilon=np.full(len(data.lots), epsilon))
     card = study_card(
         study="earlier", title="An earlier study", question="Alike?", plan_sha256=None, atlas=plan.atlas,
         analysis=plan.analysis,
@@ -132,7 +134,7 @@ def results_of(study: Path) -> ResultSet:
     parameters = AnalysisParameters(
         study=card, endpoints=plan.endpoints, cohorts=plan.cohorts, analysis=analysis, modules=plan.modules
     )
-    return analyse(study_data(study), parameters, threads=1)
+    return analyse(data, parameters, threads=1)
 
 
 def sealed_ranges(study: Path, results: ResultSet | None = None, key: SigningKey = COORDINATOR) -> Path:
@@ -221,6 +223,51 @@ def test_a_site_without_lots_before_is_compared_with_the_consortium_and_told_so(
     assert any("no lot before the change" in note for note in found.notes)
     states = {check.name: check.state for check in found.checks}
     assert states[CheckName.UNASSIGNED] is CheckState.NOT_TOLD
+
+
+def test_ranges_of_exact_counts_say_nothing_of_noise(study: Path, tmp_path: Path) -> None:
+    out, key = tmp_path / "page.html", str(study / "coordinator.pub")
+    ran = CliRunner().invoke(
+        main, command(study, out, "--json", "--ranges", str(sealed_ranges(study)), "--coordinator-key", key)
+    )
+    told = json.loads(ran.stdout)
+    assert told["consortium"]["noised"] is False
+    assert told["consortium"]["lost_in_noise"] == []
+    assert "noise" not in "".join(told["findings"]["notes"]) + out.read_text()
+
+
+def test_ranges_of_counts_with_noise_are_told_in_text_page_and_json(study: Path, tmp_path: Path) -> None:
+    ranges, key = sealed_ranges(study, results_of(study, 50.0)), str(study / "coordinator.pub")
+    for as_json in (False, True):
+        out = tmp_path / f"{as_json}.html"
+        more = ("--json",) if as_json else ()
+        ran = CliRunner().invoke(main, command(study, out, *more, "--ranges", str(ranges), "--coordinator-key", key))
+        assert ran.exit_code == 0, ran.output
+        said = "\n".join(json.loads(ran.stdout)["findings"]["notes"]) if as_json else ran.stdout
+        for where in (said, out.read_text()):
+            assert "The ranges of earlier come from lots of which some bear noise on their counts" in where
+            assert "the lots of this site are counted exactly" in where
+            assert "may be off too" not in where
+        assert ", counts with noise" in out.read_text()
+        assert "HIGHLY_SIMILAR" in ran.stdout
+    assert json.loads(ran.stdout)["consortium"]["noised"] is True
+
+
+def test_a_cluster_lost_in_the_noise_of_the_ranges_is_not_shown_alike_where_they_stand_in(study: Path) -> None:
+    results = results_of(study, 0.5)
+    assert results.comparability is not None
+    lost = {each.name for each in results.comparability.findings.parts if each.lost_in_noise}
+    assert lost
+    given = given_by(study, ranges=sealed_ranges(study, results), coordinator_key=study / "coordinator.pub")
+    own = compared(given).findings
+    assert own.outcome is Outcome.HIGHLY_SIMILAR  # its own lots before are counted exactly
+    assert any("the middle of the range may be off too" in note for note in own.notes)
+    path = study / "sites" / KYOTO / "lots.csv"
+    path.write_text(path.read_text().replace("discovery,before", "discovery,"))
+    given = given_by(study, ranges=sealed_ranges(study, results), coordinator_key=study / "coordinator.pub")
+    found = compared(given).findings
+    assert {each.name for each in found.parts if each.lost_in_noise} == lost
+    assert found.outcome is Outcome.SUSPECTED_SIMILAR
 
 
 def test_criteria_come_with_the_ranges_where_there_is_no_plan(study: Path) -> None:
