@@ -210,9 +210,9 @@ def notes(findings: Findings, *, against_ranges: bool) -> tuple[str, ...]:
     if lost:
         told.append(
             f"Noise on counts is more than a quarter of a lot's cells for {_listed([each.name for each in lost])}: a "
-            "difference there may come out too small or too large, and more lots only make it surer. So neither that "
-            "it lies within its margin nor that it lies outside is taken for shown, and the lots cannot be called "
-            "highly similar."
+            "difference there may come out too small or too large, and more lots only make the wrong value surer. So "
+            "such a cluster is shown neither within its margin nor outside, and the lots cannot be called highly "
+            "similar."
         )
     unproven = [each for each in lost if each.outside_as_counted]
     if unproven:
