@@ -68,7 +68,12 @@ def _drawing(findings: Findings, rows: tuple[Compared, ...], reach: float, ident
             line(8, _TOP - 6, _WIDTH - 8, _TOP - 6, class_="rule"),
             *_ticks(scale, reach, bottom),
             *(_row(row, scale, _TOP + _ROW * number, room, reach) for number, row in enumerate(rows)),
-            *_legend(scale.start, bottom + 56, suppressed=any(row.suppressed for row in rows)),
+            *_legend(
+                scale.start,
+                bottom + 56,
+                suppressed=any(row.suppressed for row in rows),
+                lost=any(row.lost_in_noise for row in rows),
+            ),
         ],
     )
 
@@ -142,16 +147,18 @@ def _numbers(row: Compared) -> str:
     return f"{exp(row.estimate):.2f} ({low}–{high})"
 
 
-def _legend(left: float, y: float, *, suppressed: bool) -> list[Markup]:
+def _legend(left: float, y: float, *, suppressed: bool, lost: bool) -> list[Markup]:
+    passes = "margin: an interval inside it passes" + (f", unless {LOST}" if lost else "")
+    after = left + 34 + text_width(passes, 11.5) + 24
     marks = [
         rectangle(left, y - 11, 26, 14, class_="margin-band"),
         line(left, y - 11, left, y + 3, class_="margin-bound"),
         line(left + 26, y - 11, left + 26, y + 3, class_="margin-bound"),
-        text(left + 34, y, "margin: an interval inside it passes", class_="small"),
+        text(left + 34, y, passes, class_="small"),
     ]
     if suppressed:
         marks += [
-            rectangle(left + 250, y - 11, 26, 14, class_="hatched"),
-            text(left + 284, y, "left open by suppressed counts; decides", class_="small"),
+            rectangle(after, y - 11, 26, 14, class_="hatched"),
+            text(after + 34, y, "left open by suppressed counts; decides", class_="small"),
         ]
     return marks

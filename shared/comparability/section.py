@@ -204,12 +204,20 @@ def _value_row(row: Compared, findings: Findings, *, with_consortium: bool) -> R
             Cell(margin),
             Cell(state_word(row), CellState.STRONG),
             Cell("not estimable" if row.sd_before is None else f"{row.sd_before:.2f}, {row.sd_after:.2f}"),
-            Cell(sentences.power_text(row.power), order=row.power),
-            Cell("more than 400" if row.lots_needed is None else f"{row.lots_needed}", order=row.lots_needed),
+            *_power_cells(row),
             _sites_cell(row),
             _range_cell(row.own_range),
             *((_range_cell(row.consortium),) if with_consortium else ()),
         )
+    )
+
+
+def _power_cells(row: Compared) -> tuple[Cell, Cell]:
+    if row.lost_in_noise:
+        return Cell("none", CellState.NO_VALUE), Cell("lots do not help", CellState.NO_VALUE)
+    return (
+        Cell(sentences.power_text(row.power), order=row.power),
+        Cell("more than 400" if row.lots_needed is None else f"{row.lots_needed}", order=row.lots_needed),
     )
 
 

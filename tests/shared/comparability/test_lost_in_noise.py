@@ -92,6 +92,8 @@ def test_the_section_says_it_in_its_figure_its_table_and_its_notes() -> None:
     said = repr(section)
     assert "3 lie within their margin, 0 wholly outside it, and 0 reach beyond it; of 1 more, noise on counts" in said
     assert "lost in noise" in said
+    assert "lots do not help" in said
+    assert "an interval inside it passes, unless lost in noise" in said
     told = [block.text for block in section.blocks if isinstance(block, Finding)]
     assert findings.notes[0] in told
     exact = repr(comparability_section(found(lots(20, 20)), (), Numbering(), legend=(), potency="VEGF, ln pg/mL"))
