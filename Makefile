@@ -67,8 +67,10 @@ bench: $(STAMP)  ## Speed and error rates, side by side in one run.
 	$(BIN)/python -m benchmarks.comparability
 	$(BIN)/python -m benchmarks.specification
 
-bench-mapping: $(STAMP)  ## Accuracy and speed of the mapper beside others.
+bench-mapping: $(STAMP)  ## Accuracy, novelty, membership and speed of the mapper, beside others.
 	$(BIN)/python -m benchmarks.mapping_accuracy --symphonypy
+	$(BIN)/python -m benchmarks.mapping_novelty
+	$(BIN)/python -m benchmarks.atlas_membership
 	$(BIN)/python -m benchmarks.mapping_speed --others
 
 bench-network: $(STAMP)  ## How a study grows with its sites: to 1,000 in one process, to 200 over one gateway.
