@@ -4,9 +4,9 @@ A study says so in its plan (``protocol.plan.QualityLimits``); a file is also ma
 plan's models takes longer than starting Python.
 """
 
-from typing import Final, Protocol
+from typing import Annotated, Final, Protocol
 
-from shared.records import Record
+from msgspec import Meta, Struct
 
 
 class CellLimits(Protocol):
@@ -38,14 +38,14 @@ class CellLimits(Protocol):
         ...
 
 
-class PlainLimits(Record):
-    """Limits as plain values; their bounds are the plan's to check."""
+class PlainLimits(Struct, frozen=True, kw_only=True):
+    """Limits as plain values; nothing checks them as they are made: their bounds are the plan's to check."""
 
     minimum_cells_per_lot: int
     minimum_counts_per_cell: int
     minimum_genes_per_cell: int
-    maximum_mitochondrial_share: float
-    minimum_gene_coverage: float
+    maximum_mitochondrial_share: Annotated[float, Meta(ge=0, le=1)]
+    minimum_gene_coverage: Annotated[float, Meta(ge=0, le=1)]
 
 
 DEFAULT_LIMITS: Final = PlainLimits(

@@ -110,6 +110,8 @@ def map_(
     as_json: bool,
 ) -> None:
     """Map the cells of one file onto an atlas. Everything stays here."""
+    from msgspec import to_builtins  # noqa: PLC0415 - as below
+
     from site_agent.cells.map_command import map_file  # noqa: PLC0415 - imports h5py
     from site_agent.cells.scout import SCOUT  # noqa: PLC0415 - as above
 
@@ -133,7 +135,7 @@ def map_(
             progress=moved,
         )
     if as_json:
-        print_json(summary.to_fields())
+        print_json(to_builtins(summary))
     else:
         from site_agent.cells.map_shown import CLUSTER_COLUMNS, cluster_rows  # noqa: PLC0415 - as above
 

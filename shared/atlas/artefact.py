@@ -14,19 +14,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
+import msgspec
 import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from shared.atlas.card import Card
+from shared.atlas.card import PRINTABLE, Card
 from shared.errors import InputError
-from shared.records import MisfitError
 
 MAXIMUM_BYTES: Final = 64 * 2**20
 MAXIMUM_DIMENSIONS: Final = 512
 MAXIMUM_LOTS: Final = 10_000
 _LARGEST_PARAMETER: Final = 1e6  # keeps every sum of the kernel far from overflow
+_LONGEST_FAULT: Final = 300  # of the words about a card
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
@@ -124,13 +125,17 @@ def _size(arrays: Mapping[str, NDArray[np.generic]], name: str, axis: int, large
 
 
 def check(atlas: Atlas) -> None:
-    """Raise unless every array has the dtype, shape and range that the card implies.
+    """Raise unless the card keeps its rules, and every array has the dtype, shape and range that the card implies.
 
     Raises
     ------
     AtlasFormatError
-        It names the first array that is wrong, what was expected and what was found.
+        It names the first field or array that is wrong, what was expected and what was found.
     """
+    try:
+        atlas.card.checked()
+    except (TypeError, ValueError) as error:
+        raise AtlasFormatError(f"atlas: card: {_fault(error)}") from None
     _check_arrays(atlas.card, {name: getattr(atlas, name) for name in _ARRAYS})
 
 
@@ -197,13 +202,35 @@ def from_bytes(data: bytes) -> Atlas:
         raise AtlasFormatError("atlas: expected a card, found none", hint=hint)
     try:
         card = Card.from_text(text.tobytes())
-    except MisfitError as error:
-        where = ".".join(part[:64] for part in error.where) or "the whole"
-        raise AtlasFormatError(f"atlas: card: {where}: {error}", hint=hint) from error
+    except ValueError as error:
+        raise AtlasFormatError(f"atlas: card: {_fault(error)}", hint=hint) from None
     _check_arrays(card, arrays)
     for array in arrays.values():
         array.flags.writeable = False
     return Atlas(card=card, **arrays)
+
+
+_WORDS: Final = {
+    f"`str` matching regex {PRINTABLE!r}": "printable text",
+    "Object contains unknown field": "expected no field",
+    "Object missing required field": "expected a field",
+    "Invalid enum value": "expected a word of this format, found",
+    "Expected ": "expected ",
+    ", got ": ", found ",
+    " - at `$.": " at `",
+}
+"""Of msgspec's messages, and of this house's."""
+
+
+def _fault(error: Exception) -> str:
+    """Return what is wrong with a card, and where; of what a hostile one says, a little and only what is printable."""
+    if isinstance(error, UnicodeDecodeError | msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):
+        return "expected a JSON text"
+    said = str(error)
+    for theirs, ours in _WORDS.items():
+        said = said.replace(theirs, ours)
+    shown = said if len(said) <= _LONGEST_FAULT else f"{said[: _LONGEST_FAULT // 2]} ... {said[-_LONGEST_FAULT // 2 :]}"
+    return "".join(each if each.isprintable() else "?" for each in shown)
 
 
 def sha256(data: bytes) -> str:

@@ -10,6 +10,7 @@ Rules.
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Origin:
     """What the builder knows and the numbers do not show."""
 
     name: str
-    labels: str = "owner"  # or "leiden"
+    labels: Literal["owner", "leiden"] = "owner"
     tissue: str | None = None
     species: str | None = None
     notes: tuple[str, ...] = ()
@@ -231,20 +232,18 @@ def _provenance(
         software = version("crosslot")
     except PackageNotFoundError:
         software = "unreleased"
-    return Provenance.from_fields(
-        {
-            "crosslot": software,
-            "method": _METHOD if origin.control is None else _METHOD_OF_MORPHOLOGY,
-            "labels": origin.labels,
-            "seed": seed,
-            "cells": counts.shape[0],
-            "lots": n_lots,
-            "genes_in_files": counts.shape[1],
-            "tissue": origin.tissue,
-            "species": origin.species,
-            "parameters": tuple(Parameter(name=name, value=value) for name, value in sorted(settings.items())),
-            "notes": (*origin.notes, *single)[:64],
-        }
+    return Provenance(
+        crosslot=software,
+        method=_METHOD if origin.control is None else _METHOD_OF_MORPHOLOGY,
+        labels=origin.labels,
+        seed=seed,
+        cells=counts.shape[0],
+        lots=n_lots,
+        genes_in_files=counts.shape[1],
+        tissue=origin.tissue,
+        species=origin.species,
+        parameters=tuple(Parameter(name=name, value=value) for name, value in sorted(settings.items())),
+        notes=(*origin.notes, *single)[:64],
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from msgspec import to_builtins
+
 from shared.atlas.artefact import Atlas
 from site_agent.atlas_show.model import AtlasView, ShownClass, view_atlas
 from site_agent.atlas_show.revealing import what_it_may_reveal
@@ -74,8 +76,8 @@ def as_document(view: AtlasView) -> Mapping[str, Any]:
             "reasons": list(view.verdict.reasons),
             "limits": list(view.verdict.limits),
         },
-        "transfer": card.transfer.to_fields(),
-        "provenance": card.provenance.to_fields(),
+        "transfer": to_builtins(card.transfer),
+        "provenance": to_builtins(card.provenance),
         "lots": list(view.lots),
         "classes": [_class_document(each) for each in view.classes],
         "confusion": [list(row) for row in view.confusion],

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import to_builtins
 from numpy.typing import NDArray
 
 from shared.runtime.files import cannot_write
@@ -70,7 +71,7 @@ def write_mapping(folder: Path, lot: LotMapping, summary: MappingSummary) -> Non
     """
     with _telling_full_disk(folder):
         write_cells(folder, lot)
-        (folder / SUMMARY_FILE).write_bytes(load_json()(summary.to_fields(), indent=2) + b"\n")
+        (folder / SUMMARY_FILE).write_bytes(load_json()(to_builtins(summary), indent=2) + b"\n")
 
 
 def write_cells(folder: Path, lot: LotMapping) -> None:

@@ -1,21 +1,19 @@
 """What ``summary.json`` says of a mapped lot: where its cells went, its shares, and how far they may be trusted."""
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from protocol.cell_limits import CellLimits, PlainLimits
-from shared.records import Record, Within
+from shared.atlas.card import Finite, Share, Spread
 from site_agent.cells.cell_mapping import UNASSIGNED_NAME
 from site_agent.cells.diagnostics import LotDiagnostics
 from site_agent.cells.lot_mapping import LotMapping
 
-_Share = Annotated[float, Within(ge=0, le=1)]
 
-
-class ClusterShare(Record):
+class ClusterShare(msgspec.Struct, frozen=True, kw_only=True):
     """One cluster's cells, and its share of all cells after QC; null where no cell remains.
 
     ``low`` and ``high`` bound the share with the summary's confidence; null where the atlas could not calibrate them.
@@ -24,14 +22,14 @@ class ClusterShare(Record):
 
     cluster: str
     cells: int
-    share: _Share | None
-    low: _Share | None = None
-    high: _Share | None = None
-    em_share: _Share | None = None
-    shift: Annotated[float, Within(ge=0)] | None = None
+    share: Share | None
+    low: Share | None = None
+    high: Share | None = None
+    em_share: Share | None = None
+    shift: Spread | None = None
 
 
-class RemovedSummary(Record):
+class RemovedSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Cells removed, by the first limit that each broke."""
 
     no_counts: int
@@ -40,7 +38,7 @@ class RemovedSummary(Record):
     high_mitochondrial_share: int
 
 
-class CellsSummary(Record):
+class CellsSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Where the lot's cells went."""
 
     in_file: int
@@ -49,39 +47,39 @@ class CellsSummary(Record):
     removed: RemovedSummary
 
 
-class QualitySummary(Record):
+class QualitySummary(msgspec.Struct, frozen=True, kw_only=True):
     """Medians over cells after QC, null where not known, and the share of the atlas's genes that the file has."""
 
-    median_counts: float | None
-    median_genes: float | None
-    median_mitochondrial_share: float | None
-    gene_coverage: _Share
+    median_counts: Finite | None
+    median_genes: Finite | None
+    median_mitochondrial_share: Finite | None
+    gene_coverage: Share
 
 
-class WarningSummary(Record):
+class WarningSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One reason to doubt the lot's composition."""
 
     code: str
     sentence: str
 
 
-class TrustSummary(Record):
+class TrustSummary(msgspec.Struct, frozen=True, kw_only=True):
     """How far the composition may be trusted (``site_agent.cells.diagnostics``); null where it cannot be said."""
 
-    interval_confidence: float
-    unassigned_expected: _Share | None
-    unassigned_p_value: _Share | None
-    em_gap: _Share | None
+    interval_confidence: Finite
+    unassigned_expected: Share | None
+    unassigned_p_value: Share | None
+    em_gap: Share | None
     cells_diagnosed: int
     warnings: tuple[WarningSummary, ...]
 
 
-class MappingSummary(Record):
+class MappingSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What ``summary.json`` holds."""
 
-    RENAMED: ClassVar[Mapping[str, str]] = {"schema_id": "schema"}
-
-    schema_id: Literal["crosslot.mapping-summary/1"] = "crosslot.mapping-summary/1"
+    schema_id: Literal["crosslot.mapping-summary/1"] = msgspec.field(
+        default="crosslot.mapping-summary/1", name="schema"
+    )
     atlas: str
     atlas_sha256: str
     file: str
@@ -116,6 +114,11 @@ def summary_of(
         Of the atlas's exact bytes.
     where : tuple of str
         The filters, as ``column=value``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A value is not of its annotated kind or breaks its rule: a fault of this house, not of the file.
     """
     removed, quality = lot.removed, lot.medians
 
@@ -129,7 +132,7 @@ def summary_of(
         _nullable(np.clip(found.em_shares, 0.0, 1.0)),
         _nullable(found.shifts),
     )
-    return MappingSummary(
+    summary = MappingSummary(
         atlas=lot.mapping.atlas_name,
         atlas_sha256=atlas_sha256,
         file=lot.mapping.path.name,
@@ -174,6 +177,8 @@ def summary_of(
         ),
         withheld=tuple(reason.value for reason in lot.withheld(limits)),
     )
+    # Making it checks nothing; so it is held to its annotations, as one that is read.
+    return msgspec.convert(msgspec.to_builtins(summary), MappingSummary)
 
 
 def _nullable(values: NDArray[np.float64]) -> list[float | None]:

@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -144,7 +145,7 @@ def test_the_largest_numbers_of_the_format_are_drawn_within_the_frame(three: Atl
 
 def _huge(atlas: Atlas, n_clusters: int, n_lots: int) -> Atlas:
     """Return an atlas with as many classes, lots and markers as a hostile file may have; only its card is real."""
-    name, card = "\u202e" * 55, atlas.card.to_fields()
+    name, card = "\u202e" * 55, msgspec.to_builtins(atlas.card)
     marker = {"gene": name, "log2_fold_change": 1.0, "share_in": 1.0, "share_out": 0.0}
     card |= {
         "clusters": tuple(f"{name}{place:03}" for place in range(n_clusters)),
@@ -165,7 +166,7 @@ def _huge(atlas: Atlas, n_clusters: int, n_lots: int) -> Atlas:
     }  # fmt: skip
     return replace(
         atlas,
-        card=Card.from_fields(card),
+        card=msgspec.convert(card, Card),
         coefficients=np.resize(atlas.coefficients, (atlas.weights.shape[1], n_clusters)),
         confusion=np.ones((n_clusters, n_clusters + 1), dtype=np.int32),
         cells=np.ones((n_clusters, n_lots), dtype=np.int32),
