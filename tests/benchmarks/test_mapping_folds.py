@@ -1,5 +1,6 @@
 """Folds part the reference from what is mapped, and work in other processes comes back in order."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,13 @@ def test_a_fold_is_found_by_its_name(made_data: Path) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_what_was_found_comes_in_the_order_of_the_tasks(processes: int, capsys: pytest.CaptureFixture[str]) -> None:
+    before = dict(os.environ)
     assert list(in_processes(abs, [-3, 2, -1], "numbers", processes)) == [3, 2, 1]
+    assert dict(os.environ) == before
+
+
+def test_processes_beside_this_one_use_one_thread_each() -> None:
+    assert list(in_processes(os.environ.get, ["NUMBA_NUM_THREADS"] * 2, "settings", 2)) == ["1", "1"]
     captured = capsys.readouterr()
     assert captured.out == ""
     assert [line.split(",")[0] for line in captured.err.splitlines()] == [f"{n} of 3 numbers" for n in (1, 2, 3)]
