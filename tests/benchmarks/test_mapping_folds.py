@@ -44,13 +44,13 @@ def test_what_was_found_comes_in_the_order_of_the_tasks(processes: int, capsys: 
     before = dict(os.environ)
     assert list(in_processes(abs, [-3, 2, -1], "numbers", processes)) == [3, 2, 1]
     assert dict(os.environ) == before
-
-
-def test_processes_beside_this_one_use_one_thread_each() -> None:
-    assert list(in_processes(os.environ.get, ["NUMBA_NUM_THREADS"] * 2, "settings", 2)) == ["1", "1"]
     captured = capsys.readouterr()
     assert captured.out == ""
     assert [line.split(",")[0] for line in captured.err.splitlines()] == [f"{n} of 3 numbers" for n in (1, 2, 3)]
+
+
+def test_processes_beside_this_one_use_one_thread_each() -> None:
+    assert list(in_processes(os.getenv, ["NUMBA_NUM_THREADS"] * 2, "settings", 2)) == ["1", "1"]
 
 
 def test_absent_data_and_unknown_data_sets_are_named(tmp_path: Path) -> None:
