@@ -1,5 +1,6 @@
 """``crosslot-site``: what a manufacturer or a lab does with its own cells."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,8 @@ def map_(
     as_json: bool,
 ) -> None:
     """Map the cells of one file onto an atlas. Everything stays here."""
+    # Mapping multiplies no matrices: OpenBLAS's threads would only wait, and do so by spinning.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from msgspec import to_builtins  # noqa: PLC0415 - as below
 
     from site_agent.cells.map_command import map_file  # noqa: PLC0415 - imports h5py
