@@ -276,6 +276,60 @@ def test_no_number_of_a_card_may_be_infinite_or_unknown(place: tuple[str | int, 
         msgspec.convert(changed(place, number), Card)
 
 
+_SHARES = (
+    *(("markers", 0, 0, name) for name in ("share_in", "share_out")),
+    *(("transfer", name) for name in ("accuracy", "worst_accuracy", "total_variation", "worst_total_variation")),
+    ("transfer", "unassigned_share"),
+    ("stability", 0),
+)
+_OUTSIDE: list[tuple[tuple[str | int, ...], tuple[object, ...]]] = [
+    *((place, (-0.01, 1.01)) for place in _SHARES),
+    *((("transfer", name), (-0.01,)) for name in ("unassigned_log_odds_spread", "novel_log_odds_spread")),
+    *((("novelty", name), (-0.01, 1.1e6)) for name in ("energy_weight", "distance_weight")),
+    *((("provenance", name), (0, -1)) for name in ("cells", "lots", "genes_in_files")),
+    *(((*place,), (-1,)) for place in (("transfer", "lots"), ("provenance", "seed"), ("dropped", 0, "cells"))),
+    *((("provenance", name), ("", "x" * 65)) for name in ("crosslot", "tissue", "species")),
+    *(((*place,), ("", "x" * 65)) for place in (("name",), ("clusters", 0), ("dropped", 0, "cluster"))),
+    *(((*place,), ("x" * 65,)) for place in (("gene_ids", 1), ("gene_symbols", 1), ("markers", 0, 0, "gene"))),
+    (("novelty", "temperature"), (0.009, 1_001)),
+    (("novelty", "quantile"), (0.5, 1)),
+    (("novelty", "confidence"), (0, 1.01)),
+    (("target_sum",), (0, 1.1e9)),
+    (("temperature",), (0.009, 100.1)),
+    (("provenance", "notes"), (["x"] * 65,)),
+    (("provenance", "parameters"), ([{"name": "n", "value": "v"}] * 65,)),
+    (("dropped",), ([{"cluster": "c", "cells": 1, "reason": "r"}] * 10_001,)),
+]
+
+
+@pytest.mark.parametrize(("place", "outside"), _OUTSIDE)
+def test_what_lies_outside_its_bounds_is_refused(place: tuple[str | int, ...], outside: tuple[object, ...]) -> None:
+    for value in outside:
+        with pytest.raises(msgspec.ValidationError, match="Expected"):
+            Card.from_text(json.dumps(changed(place, value)).encode())
+
+
+def test_a_card_has_two_to_256_clusters_and_at_most_20_000_genes() -> None:
+    names = [f"c{place}" for place in range(20_001)]
+    for n_clusters, n_genes, refused in (
+        (256, 20_000, False),
+        (257, 1, True),
+        (1, 1, True),
+        (2, 20_001, True),
+        (2, 0, True),
+    ):
+        text = json.dumps(
+            _GOOD
+            | {"clusters": names[:n_clusters], "markers": [[]] * n_clusters, "stability": None}
+            | {"gene_ids": names[:n_genes], "gene_symbols": names[:n_genes]}
+        ).encode()
+        if not refused:
+            assert len(Card.from_text(text).gene_ids) == n_genes
+            continue
+        with pytest.raises(msgspec.ValidationError, match="of length"):
+            Card.from_text(text)
+
+
 def test_the_good_card_is_good() -> None:
     card = Card.from_text(json.dumps(_GOOD).encode())
     assert card.markers == ((Marker(gene="A", log2_fold_change=1.5, share_in=1.0, share_out=0.25),), ())
