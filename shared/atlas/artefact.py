@@ -24,6 +24,8 @@ from shared.atlas.card import PRINTABLE, Card
 from shared.errors import InputError
 
 MAXIMUM_BYTES: Final = 64 * 2**20
+MAXIMUM_CARD_BYTES: Final = 8 * 2**20
+"""Of the card's text: room for the names of as many genes as there may be. Reading takes some twenty times as much."""
 MAXIMUM_DIMENSIONS: Final = 512
 MAXIMUM_LOTS: Final = 10_000
 _LARGEST_PARAMETER: Final = 1e6  # keeps every sum of the kernel far from overflow
@@ -173,9 +175,15 @@ def to_bytes(atlas: Atlas) -> bytes:
     """
     check(atlas)
     text = atlas.card.to_text().encode()
+    _require_short(len(text))
     arrays = {name: np.ascontiguousarray(getattr(atlas, name)) for name in _ARRAYS}
     data: bytes = safetensors.numpy.save({"card": np.frombuffer(text, dtype=np.uint8), **arrays})
     return data
+
+
+def _require_short(n_bytes: int) -> None:
+    if n_bytes > MAXIMUM_CARD_BYTES:
+        raise AtlasFormatError(f"atlas: expected a card of at most {MAXIMUM_CARD_BYTES:,} bytes, found {n_bytes:,}")
 
 
 def from_bytes(data: bytes) -> Atlas:
@@ -200,6 +208,7 @@ def from_bytes(data: bytes) -> Atlas:
     text = arrays.pop("card", None)
     if text is None or text.dtype != np.uint8 or text.ndim != 1:
         raise AtlasFormatError("atlas: expected a card, found none", hint=hint)
+    _require_short(text.size)
     try:
         card = Card.from_text(text.tobytes())
     except ValueError as error:

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from shared.atlas.artefact import Atlas, AtlasFormatError, from_bytes, to_bytes
+from shared.atlas.artefact import MAXIMUM_CARD_BYTES, Atlas, AtlasFormatError, from_bytes, to_bytes
 from shared.atlas.card import Card, Marker
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, regex_engine="python-re")
@@ -253,6 +253,14 @@ def test_the_words_of_a_hostile_card_are_cut_and_printable(atlas: Atlas, place: 
         from_bytes(with_card(atlas, json.dumps(document).encode()))
     assert len(str(caught.value)) < 350
     assert str(caught.value).isprintable()
+
+
+def test_a_card_longer_than_any_that_is_written_is_refused_unread(atlas: Atlas) -> None:
+    text = atlas.card.to_text().encode()
+    longest = text + b" " * (MAXIMUM_CARD_BYTES - len(text))
+    assert from_bytes(with_card(atlas, longest)).card == atlas.card
+    with pytest.raises(AtlasFormatError, match="a card of at most 8,388,608 bytes, found 8,388,609"):
+        from_bytes(with_card(atlas, longest + b" "))
 
 
 def _leaf(place: tuple[str | int, ...]) -> object:
