@@ -51,7 +51,9 @@ def centred_log_ratios(parts: FloatArray, cells: FloatArray) -> FloatArray:
     Parameters
     ----------
     parts : (n, K)
-        Shares; a zero is replaced by half a cell, ``.5 / cells``, and the other parts are scaled to keep the sum.
+        Shares, of which each row has one above zero. A zero is replaced by half a cell, ``.5 / cells``, and the other
+        parts are scaled to keep the sum; where there are fewer cells than parts, by the row's sum over ``2 K``, since so
+        many halves could be more than all its cells.
     cells : (n,)
         Cells of each row.
 
@@ -59,8 +61,8 @@ def centred_log_ratios(parts: FloatArray, cells: FloatArray) -> FloatArray:
     [[0.0, 0.0]]
     """
     zero = parts <= 0
-    half_a_cell = 0.5 / cells[:, None]
-    spent = (zero * half_a_cell).sum(axis=1, keepdims=True)
     whole = parts.sum(axis=1, keepdims=True)
+    half_a_cell = np.minimum(0.5 / cells[:, None], whole / (2 * parts.shape[1]))
+    spent = (zero * half_a_cell).sum(axis=1, keepdims=True)
     logs = np.log(np.where(zero, half_a_cell, parts * (1.0 - spent / whole)))
     return np.asarray(logs - logs.mean(axis=1, keepdims=True), dtype=np.float64)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InputError
@@ -49,6 +49,8 @@ def test_a_lot_without_cells_has_no_share() -> None:
 
 @settings(max_examples=50)
 @given(st.lists(st.integers(0, 500), min_size=3, max_size=6).filter(any))
+@example([0, 0, 1])
+@example([0] * 60 + [1, 2, 20])
 def test_log_ratios_are_finite_and_sum_to_nothing(cells: list[int]) -> None:
     total = float(sum(cells))
     logs = centred_log_ratios(np.array([cells]) / total, np.array([total]))
@@ -59,6 +61,11 @@ def test_log_ratios_are_finite_and_sum_to_nothing(cells: list[int]) -> None:
 def test_a_zero_becomes_half_a_cell() -> None:
     logs = centred_log_ratios(np.array([[0.0, 0.5, 0.5]]), np.array([100.0]))
     assert logs[0, 1] - logs[0, 0] == pytest.approx(np.log(0.5 * (1 - 0.005) / 0.005), abs=1e-12)
+
+
+def test_a_zero_stays_below_a_cell_where_parts_are_more_than_cells() -> None:
+    logs = centred_log_ratios(np.array([[0.0, 0.0, 0.0, 1.0]]), np.array([1.0]))
+    assert logs[0, 3] - logs[0, 0] == pytest.approx(np.log((1 - 3 / 8) / (1 / 8)), abs=1e-12)
 
 
 @given(st.floats(0.01, 100), st.lists(st.floats(0.1, 1e4), min_size=1, max_size=6))
