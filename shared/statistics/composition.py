@@ -52,8 +52,8 @@ def centred_log_ratios(parts: FloatArray, cells: FloatArray) -> FloatArray:
     ----------
     parts : (n, K)
         Shares, of which each row has one above zero. A zero is replaced by half a cell, ``.5 / cells``, and the other
-        parts are scaled to keep the sum; where there are fewer cells than parts, by the row's sum over ``2 K``, since so
-        many halves could be more than all its cells.
+        parts are scaled to keep the sum. Where there are fewer cells than parts it is the row's sum over ``2 K``:
+        so many halves could be more than all the cells.
     cells : (n,)
         Cells of each row.
 
