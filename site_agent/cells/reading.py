@@ -54,7 +54,9 @@ def open_cells(path: Path, layer: str | None = None) -> CellSource:
 
 def _scouted(path: Path, layer: str | None) -> CellSource:
     """Return the cells of an HDF5 file; whatever its tables may do to a process happens to the scout first."""
-    from site_agent.cells.sources_h5ad import open_hdf5  # noqa: PLC0415 - loaded where it is needed
+    import h5py  # noqa: F401, PLC0415 - loaded where it is needed, and while the scout works
+
+    from site_agent.cells.sources_h5ad import open_hdf5  # noqa: PLC0415 - the same
 
     SCOUT.require(path, layer, Task.OPEN)
     source = open_hdf5(path, layer)
