@@ -39,7 +39,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the parts of a card, and the card itself, have in common."""
+    """What a card, its parts, and other documents of the mapper (``summary.json``) have in common."""
 
     def checked(self) -> Self:
         """Return the same, as it would be read: held to its annotations, which making it does not do.

@@ -5,8 +5,8 @@ Rules:
 1. Where the sources lie beside the library (a checkout), it must have been built from these very sources: others may
    lay their structures out otherwise.
 2. The callers (``shared.atlas.compiled``; ``file_vectors``, ``stored_mapping`` and ``marker_kernel`` of
-   ``site_agent.cells``) declare their functions, and hand over arrays only through ``address``, which checks what
-   compiled code would trust.
+   ``site_agent.cells``) declare their functions, and hand over arrays that they did not make for the call only
+   through ``address``, which checks what compiled code would trust.
 3. ctypes releases the interpreter's lock around every call.
 """
 

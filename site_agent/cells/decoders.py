@@ -65,8 +65,10 @@ def codecs_for(filter_codes: Sequence[int]) -> Codecs | None:
 
 @cache
 def _inflating() -> tuple[int, ...] | None:
-    import deflate._deflate as wheel  # noqa: PLC0415 - loaded for the files that need it
-
+    try:
+        import deflate._deflate as wheel  # noqa: PLC0415 - loaded for the files that need it
+    except ImportError:  # a release that is built otherwise
+        return None
     names = ("libdeflate_alloc_decompressor", "libdeflate_free_decompressor", "libdeflate_zlib_decompress")
     return _functions(Path(wheel.__file__), names)
 

@@ -142,7 +142,7 @@ class FileVector:
             self._call(LIBRARY.crosslot_read_chunks, whole, end, out[whole * per - start : end * per - start])
         for number in {at // per for at in (start, stop) if at % per}:
             first, last = max(start, number * per), min(stop, (number + 1) * per)
-            out[first - start : last - start] = self._edge(number)[first - number * per : last - number * per]
+            out[first - start : last - start] = self._edge(number, per)[first - number * per : last - number * per]
         return out
 
     def error(self, code: int, fault: Fault) -> Exception:
@@ -158,8 +158,7 @@ class FileVector:
             return damaged(self.path, self.part, f"chunk {fault.chunk} does not decode to {n_bytes:,} bytes")
         return InternalError(f"expected a known code of reading, found {code}")
 
-    def _edge(self, number: int) -> NDArray[Any]:
-        per = self.chunks.items if self.chunks is not None else 1
+    def _edge(self, number: int, per: int) -> NDArray[Any]:
         with self._lock:
             edge = self._edges.setdefault(number, _EdgeChunk())
             allowed = _EDGE_BYTES // (per * self.dtype.itemsize)
@@ -173,7 +172,9 @@ class FileVector:
             return edge.values
 
     def _call(self, function: Any, start: int, stop: int, out: NDArray[Any]) -> None:  # noqa: ANN401 - a function of ctypes
+        """Fill ``out`` with the chunks, or the items of one run, ``start..stop``."""
         fault = Fault()
-        code = int(function(byref(self.compiled), start, stop, out.ctypes.data, byref(fault)))
+        n = (stop - start) * (1 if self.chunks is None else self.chunks.items)
+        code = int(function(byref(self.compiled), start, stop, address(out, self.dtype.type, [n]), byref(fault)))
         if code:
             raise self.error(code, fault)

@@ -5,7 +5,8 @@ Rules:
 1. A cell maps the same alone or with others, whatever the file's encoding, the cut into blocks and the number of
    threads, bit for bit: blocks share nothing but the atlas, and results are placed by row.
 2. Reading and mapping of a block happen in one worker thread, outside the interpreter's lock. At most two blocks a
-   thread are under way, so memory does not grow with the file; what grows is 32 bytes a cell of results.
+   thread are under way, so memory does not grow with the file; what grows is 32 bytes a cell of results, and
+   where the file's rows and chunks lie.
 3. Values that are no counts stop the run with an error that names the cell and says where counts are.
 """
 

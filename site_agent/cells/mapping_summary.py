@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.cell_limits import CellLimits, PlainLimits
-from shared.atlas.card import Finite, Share, Spread
+from shared.atlas.card import Finite, Part, Share, Spread
 from site_agent.cells.cell_mapping import UNASSIGNED_NAME
 from site_agent.cells.diagnostics import LotDiagnostics
 from site_agent.cells.lot_mapping import LotMapping
 
 
-class ClusterShare(msgspec.Struct, frozen=True, kw_only=True):
+class ClusterShare(Part, frozen=True, kw_only=True):
     """One cluster's cells, and its share of all cells after QC; null where no cell remains.
 
     ``low`` and ``high`` bound the share with the summary's confidence; null where the atlas could not calibrate them.
@@ -29,7 +29,7 @@ class ClusterShare(msgspec.Struct, frozen=True, kw_only=True):
     shift: Spread | None = None
 
 
-class RemovedSummary(msgspec.Struct, frozen=True, kw_only=True):
+class RemovedSummary(Part, frozen=True, kw_only=True):
     """Cells removed, by the first limit that each broke."""
 
     no_counts: int
@@ -38,7 +38,7 @@ class RemovedSummary(msgspec.Struct, frozen=True, kw_only=True):
     high_mitochondrial_share: int
 
 
-class CellsSummary(msgspec.Struct, frozen=True, kw_only=True):
+class CellsSummary(Part, frozen=True, kw_only=True):
     """Where the lot's cells went."""
 
     in_file: int
@@ -47,7 +47,7 @@ class CellsSummary(msgspec.Struct, frozen=True, kw_only=True):
     removed: RemovedSummary
 
 
-class QualitySummary(msgspec.Struct, frozen=True, kw_only=True):
+class QualitySummary(Part, frozen=True, kw_only=True):
     """Medians over cells after QC, null where not known, and the share of the atlas's genes that the file has."""
 
     median_counts: Finite | None
@@ -56,14 +56,14 @@ class QualitySummary(msgspec.Struct, frozen=True, kw_only=True):
     gene_coverage: Share
 
 
-class WarningSummary(msgspec.Struct, frozen=True, kw_only=True):
+class WarningSummary(Part, frozen=True, kw_only=True):
     """One reason to doubt the lot's composition."""
 
     code: str
     sentence: str
 
 
-class TrustSummary(msgspec.Struct, frozen=True, kw_only=True):
+class TrustSummary(Part, frozen=True, kw_only=True):
     """How far the composition may be trusted (``site_agent.cells.diagnostics``); null where it cannot be said."""
 
     interval_confidence: Finite
@@ -74,7 +74,7 @@ class TrustSummary(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[WarningSummary, ...]
 
 
-class MappingSummary(msgspec.Struct, frozen=True, kw_only=True):
+class MappingSummary(Part, frozen=True, kw_only=True):
     """What ``summary.json`` holds."""
 
     schema_id: Literal["crosslot.mapping-summary/1"] = msgspec.field(
@@ -177,8 +177,7 @@ def summary_of(
         ),
         withheld=tuple(reason.value for reason in lot.withheld(limits)),
     )
-    # Making it checks nothing; so it is held to its annotations, as one that is read.
-    return msgspec.convert(msgspec.to_builtins(summary), MappingSummary)
+    return summary.checked()
 
 
 def _nullable(values: NDArray[np.float64]) -> list[float | None]:

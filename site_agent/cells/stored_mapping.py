@@ -90,5 +90,7 @@ class StoredRows:
 
 def stored_rows(matrix: RowMatrix) -> StoredRows | None:
     """Return the rows of a matrix that compiled code can read by itself, or None."""
-    vectors = matrix.open_vectors if isinstance(matrix, CompressedRows) else None
-    return None if vectors is None or not isinstance(matrix, CompressedRows) else StoredRows(matrix, *vectors)
+    if not isinstance(matrix, CompressedRows):
+        return None
+    vectors = matrix.open_vectors
+    return None if vectors is None else StoredRows(matrix, *vectors)

@@ -1,6 +1,7 @@
 """Vectors read past the HDF5 library: the same items as through it, and damage named, never a wrong item."""
 
 import os
+import sys
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -125,6 +126,13 @@ def test_a_library_that_hides_its_functions_is_left_to_hdf5(monkeypatch: pytest.
     monkeypatch.undo()
     decoders._inflating.cache_clear()
     decoders._unpacking_zstd.cache_clear()
+
+
+def test_a_wheel_that_is_built_otherwise_is_left_to_hdf5(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoders._inflating.cache_clear()
+    monkeypatch.setitem(sys.modules, "deflate._deflate", None)
+    assert decoders.codecs_for([decoders.DEFLATE]) is None
+    decoders._inflating.cache_clear()
 
 
 @pytest.mark.parametrize("pipeline", ["gzip", "gzip, shuffled", "lzf", "zstd"])

@@ -90,3 +90,5 @@ def test_the_written_summary_reads_as_what_was_returned(small_study: SmallStudy,
     text = (tmp_path / "out" / "summary.json").read_bytes()
     assert msgspec.json.decode(text, type=MappingSummary) == summary
     assert text.startswith(b'{\n  "schema": "crosslot.mapping-summary/1",\n  "atlas": ')
+    with pytest.raises(msgspec.ValidationError, match="unknown field `more`"):
+        msgspec.json.decode(text.replace(b"{", b'{"more": 1,', 1), type=MappingSummary)
